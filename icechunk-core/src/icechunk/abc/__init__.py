@@ -1,0 +1,82 @@
+"""What plugin authors implement, and the values that they are handed."""
+
+from __future__ import annotations
+
+from icechunk.abc.conflicts import ConflictSolver, ConflictView, Fail, Ours, Resolution, Theirs, Value
+from icechunk.abc.credentials import CredentialSource, Secret
+from icechunk.abc.fetching import ChunkFetcher, ChunkRequest
+from icechunk.abc.locations import Location, make_storage
+from icechunk.abc.providers import (
+    CredentialProvider,
+    FetcherProvider,
+    Integration,
+    NamedSolver,
+    StorageProvider,
+)
+from icechunk.abc.storage import (
+    ANY,
+    NO_METADATA,
+    NOT_YET_CREATED,
+    UNCHANGED,
+    Buffer,
+    ByteRange,
+    Capabilities,
+    CopyOutcome,
+    DeleteFailure,
+    Expectation,
+    Fetched,
+    Landed,
+    Locality,
+    LostRace,
+    ObjectInfo,
+    ObjectKind,
+    PutOutcome,
+    StorageBackend,
+    Unchanged,
+    Unknown,
+    Version,
+    check_object_path,
+)
+
+__all__ = [
+    "ANY",
+    "NOT_YET_CREATED",
+    "NO_METADATA",
+    "UNCHANGED",
+    "Buffer",
+    "ByteRange",
+    "Capabilities",
+    "ChunkFetcher",
+    "ChunkRequest",
+    "ConflictSolver",
+    "ConflictView",
+    "CopyOutcome",
+    "CredentialProvider",
+    "CredentialSource",
+    "DeleteFailure",
+    "Expectation",
+    "Fail",
+    "FetcherProvider",
+    "Fetched",
+    "Integration",
+    "Landed",
+    "Locality",
+    "Location",
+    "LostRace",
+    "NamedSolver",
+    "ObjectInfo",
+    "ObjectKind",
+    "Ours",
+    "PutOutcome",
+    "Resolution",
+    "Secret",
+    "StorageBackend",
+    "StorageProvider",
+    "Theirs",
+    "Unchanged",
+    "Unknown",
+    "Value",
+    "Version",
+    "check_object_path",
+    "make_storage",
+]
