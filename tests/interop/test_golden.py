@@ -1,0 +1,104 @@
+"""Repositories that released versions of the reference wrote: we read all of them, and go on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zarr
+from tests.interop.conftest import GOLDEN, READ_ONLY, golden_contents, golden_names
+from tests.interop.reference import Side
+
+import icechunk
+
+goldens = pytest.mark.parametrize("name", golden_names())
+writable_goldens = pytest.mark.parametrize("name", [name for name in golden_names() if name != READ_ONLY])
+
+
+def expected(name: str) -> dict[str, Any]:
+    contents = golden_contents(name)
+    del contents["beyond"]  # what only the reference can tell
+    return contents
+
+
+@goldens
+def test_we_read_all_of_it(name: str, ours: Side, unpack_golden: Callable[[str], str]) -> None:
+    assert ours.call("describe", unpack_golden(name)) == expected(name)
+
+
+@goldens
+def test_reading_writes_nothing(name: str, ours: Side, unpack_golden: Callable[[str], str]) -> None:
+    path = unpack_golden(name)
+    before = _files(path)
+    ours.call("describe", path)
+    assert _files(path) == before
+
+
+@writable_goldens
+def test_we_continue_it_and_the_reference_reads_that(
+    name: str, ours: Side, reference: Side, unpack_golden: Callable[[str], str]
+) -> None:
+    path = unpack_golden(name)
+    ours.call("continue_history", path, "ours")
+    by_reference = reference.call("describe", path, beyond=True)
+    locations = by_reference.pop("beyond")["virtual_chunk_locations"]
+    assert by_reference == ours.call("describe", path)
+    # Nothing that was there before is gone, and virtual references were carried along unread.
+    before = golden_contents(name)
+    assert by_reference["snapshots"].items() >= before["snapshots"].items()
+    assert locations.items() >= before["beyond"]["virtual_chunk_locations"].items()
+
+    reference.call("continue_history", path, "reference")
+    assert ours.call("describe", path) == reference.call("describe", path)
+
+
+@writable_goldens
+def test_the_reference_continues_it_and_we_read_that(
+    name: str, ours: Side, reference: Side, unpack_golden: Callable[[str], str]
+) -> None:
+    path = unpack_golden(name)
+    reference.call("continue_history", path, "reference")
+    assert ours.call("describe", path) == reference.call("describe", path)
+
+
+@writable_goldens
+def test_ours_and_the_reference_leave_the_same_virtual_references(
+    name: str, ours: Side, reference: Side, tmp_path: Path, unpack_golden: Callable[[str], str]
+) -> None:
+    found = []
+    for side in (ours, reference):
+        path = Path(unpack_golden(name)).rename(tmp_path / side.name)
+        side.call("continue_history", str(path), "either")
+        description = reference.call("describe", str(path), beyond=True)
+        found.append(description["beyond"]["virtual_chunk_locations"][description["branches"]["main"]])
+    assert found[0] == found[1]
+
+
+def test_a_read_only_repository_refuses_every_write(unpack_golden: Callable[[str], str]) -> None:
+    repo = icechunk.Repository.open(icechunk.local_filesystem_storage(unpack_golden(READ_ONLY)))
+    main = repo.lookup_branch("main")
+    for write in (
+        lambda: repo.writable_session("main"),
+        lambda: repo.create_branch("b", main),
+        lambda: repo.create_tag("new", main),
+        lambda: repo.delete_tag("t"),
+        lambda: repo.reset_branch("main", main),
+        lambda: repo.save_config(),
+    ):
+        with pytest.raises(icechunk.ReadOnlyError) as caught:
+            write()
+        assert caught.value.kind == icechunk.ErrorKind.READ_ONLY_REPOSITORY
+    assert zarr.open_array(repo.readonly_session("main").store, path="a", mode="r")[:].tolist() == [1, 1, 1]
+
+
+def test_golden_repositories_are_small() -> None:
+    for archive in GOLDEN.glob("*.zip"):
+        assert archive.stat().st_size < 200_000, archive.name
+
+
+def _files(path: str) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(path)): file.read_bytes() for file in Path(path).rglob("*") if file.is_file()
+    }
