@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.interop.reference import VARIABLE, Ours, Reference, Side, reference_python
 
 GOLDEN = Path(__file__).parent / "golden" / "data"

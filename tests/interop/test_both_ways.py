@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.interop.programs import without_identity
 from tests.interop.reference import Side
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import zarr
-from tests.interop.conftest import GOLDEN, READ_ONLY, golden_contents, golden_names
-from tests.interop.reference import Side
 
 import icechunk
+from tests.interop.conftest import GOLDEN, READ_ONLY, golden_contents, golden_names
+from tests.interop.reference import Side
 
 goldens = pytest.mark.parametrize("name", golden_names())
 writable_goldens = pytest.mark.parametrize("name", [name for name in golden_names() if name != READ_ONLY])
