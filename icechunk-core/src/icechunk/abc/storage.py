@@ -41,6 +41,7 @@ pickled: the `~icechunk.abc.Location` travels instead.
 
 from __future__ import annotations
 
+import re
 import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
@@ -456,6 +457,10 @@ class StorageBackend(ABC):
         """Let go of connections. The backend is not used afterwards. Default: nothing."""
 
 
+# An empty path or part, `.`, `..`; and what some filesystem takes for a separator or an end.
+_BAD_PATH = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|[\0\\]")
+
+
 def check_object_path(path: str) -> None:
     """Refuse a path that is no relative path of plain parts.
 
@@ -464,7 +469,7 @@ def check_object_path(path: str) -> None:
     InvalidInputError
         Of kind ``invalid-path``.
     """
-    if not path or "\0" in path or "\\" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+    if _BAD_PATH.search(path) is not None:
         raise InvalidInputError(
             f"invalid object path `{path!r}`: expected parts joined by `/`, none of them empty, `.` or `..`",
             kind=ErrorKind.INVALID_PATH,

@@ -1,0 +1,1 @@
+"""The storage that core itself contributes: memory and the local filesystem."""

@@ -1,0 +1,1 @@
+"""The ways to read virtual chunks that core itself contributes."""

@@ -1,0 +1,1 @@
+"""The conflict solvers that core itself contributes."""
