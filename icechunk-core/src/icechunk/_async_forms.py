@@ -74,9 +74,10 @@ async def run_call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) 
     return await asyncio.get_running_loop().run_in_executor(_calls.executor(), work)
 
 
-async def run_io(function: Callable[..., R], *args: Any) -> R:
+async def run_io(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run one read or write of storage in a thread, and await its result."""
-    return await asyncio.get_running_loop().run_in_executor(_reads.executor(), function, *args)
+    work = functools.partial(function, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_reads.executor(), work)
 
 
 def async_form(blocking: Callable[P, R], *, name: str | None = None) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -107,8 +108,8 @@ def async_class_form(
 
     Stands under the class method in the body of its class: `create_async = async_class_form(create)`.
     """
-    # In the body of a class the name still stands for the descriptor, which type checkers do not see.
-    function = blocking.__func__ if isinstance(blocking, classmethod) else blocking
+    # In the body of a class the name stands for the descriptor, which type checkers do not see.
+    function = cast("classmethod[C, P, R]", blocking).__func__
     return classmethod(async_form(function, name=name))
 
 

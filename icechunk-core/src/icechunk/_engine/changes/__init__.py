@@ -1,0 +1,8 @@
+"""The change set: what a session has not committed, in memory and pure."""
+
+from __future__ import annotations
+
+from icechunk._engine.changes.change_set import ArrayUpdate, ChangeSet, Move, NewArray, NewGroup
+from icechunk._engine.changes.chunk_table import DELETED, ChunkTable
+
+__all__ = ["DELETED", "ArrayUpdate", "ChangeSet", "ChunkTable", "Move", "NewArray", "NewGroup"]

@@ -1,0 +1,130 @@
+"""What a session has changed and not committed: nodes, chunks and moves.
+
+Semantics, section 3. Pure: no I/O, no locks. The session that owns a change set guards it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from icechunk._engine.changes.chunk_table import ChunkTable
+
+if TYPE_CHECKING:
+    from icechunk._engine.format.ids import NodeId
+    from icechunk._engine.format.snapshot_records import DimensionShape
+
+
+class NewGroup(NamedTuple):
+    """A group that the session created. `user_data` is its `zarr.json`."""
+
+    id: NodeId
+    user_data: bytes
+
+
+class NewArray(NamedTuple):
+    """An array that the session created. `user_data` is its `zarr.json`."""
+
+    id: NodeId
+    user_data: bytes
+    shape: tuple[DimensionShape, ...]
+    dimension_names: tuple[str | None, ...] | None
+
+
+class ArrayUpdate(NamedTuple):
+    """New metadata for an array that the base snapshot has."""
+
+    user_data: bytes
+    shape: tuple[DimensionShape, ...]
+    dimension_names: tuple[str | None, ...] | None
+
+
+class Move(NamedTuple):
+    """A node that got another path. Identity and chunks are unchanged."""
+
+    from_path: str
+    to_path: str
+
+
+@dataclass(slots=True)
+class ChangeSet:
+    """Everything that a session has changed since its base snapshot.
+
+    A path can be both deleted and new: the node that was there is gone, another one took its
+    place. Chunks of deleted nodes are not kept.
+    """
+
+    new_groups: dict[str, NewGroup] = field(default_factory=dict)
+    new_arrays: dict[str, NewArray] = field(default_factory=dict)
+    updated_groups: dict[NodeId, bytes] = field(default_factory=dict)
+    updated_arrays: dict[NodeId, ArrayUpdate] = field(default_factory=dict)
+    deleted_groups: dict[str, NodeId] = field(default_factory=dict)
+    deleted_arrays: dict[str, NodeId] = field(default_factory=dict)
+    chunks: dict[NodeId, ChunkTable] = field(default_factory=dict)
+    moves: list[Move] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was changed. Changes that cancel each other out count."""
+        return not (
+            self.chunks
+            or self.new_arrays
+            or self.new_groups
+            or self.updated_arrays
+            or self.updated_groups
+            or self.deleted_arrays
+            or self.deleted_groups
+            or self.moves
+        )
+
+    def is_deleted(self, path: str) -> bool:
+        """Whether the node that the base snapshot has at `path` is deleted."""
+        return path in self.deleted_arrays or path in self.deleted_groups
+
+    def is_new(self, path: str) -> bool:
+        """Whether the session created the node that is at `path` now."""
+        return path in self.new_arrays or path in self.new_groups
+
+    def set_group(self, path: str, id: NodeId, user_data: bytes, *, in_base: bool) -> None:
+        """Create a group, or give one that is there new metadata."""
+        if in_base:
+            self.updated_groups[id] = user_data
+        else:
+            self.new_groups[path] = NewGroup(id, user_data)
+
+    def set_array(
+        self,
+        path: str,
+        id: NodeId,
+        user_data: bytes,
+        shape: tuple[DimensionShape, ...],
+        dimension_names: tuple[str | None, ...] | None,
+        *,
+        in_base: bool,
+    ) -> None:
+        """Create an array, or give one that is there new metadata."""
+        if in_base:
+            self.updated_arrays[id] = ArrayUpdate(user_data, shape, dimension_names)
+        else:
+            self.new_arrays[path] = NewArray(id, user_data, shape, dimension_names)
+
+    def delete_node(self, path: str, id: NodeId, *, is_array: bool, in_base: bool) -> None:
+        """Forget a node that the session created, or record that one of the base is gone."""
+        self.chunks.pop(id, None)
+        if is_array:
+            self.new_arrays.pop(path, None)
+            self.updated_arrays.pop(id, None)
+            if in_base:
+                self.deleted_arrays[path] = id
+        else:
+            self.new_groups.pop(path, None)
+            self.updated_groups.pop(id, None)
+            if in_base:
+                self.deleted_groups[path] = id
+
+    def chunk_table(self, id: NodeId) -> ChunkTable:
+        """Return the table of an array's chunks, made if there is none."""
+        table = self.chunks.get(id)
+        if table is None:
+            table = self.chunks[id] = ChunkTable()
+        return table

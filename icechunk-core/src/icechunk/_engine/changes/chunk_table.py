@@ -1,0 +1,217 @@
+"""The chunks of one array that a session has set or deleted, one by one or in bulk.
+
+Refs set one by one are in a dict, refs set in bulk are columns, and the later of two wins. So
+the table is a stack of layers, newest last, of which the top one is always a dict.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from icechunk._engine.format.chunk_refs import ChunkRef, RefColumns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Coords = tuple[int, ...]
+CoordColumns: TypeAlias = npt.NDArray[np.uint32]
+
+
+class _Deleted(Enum):
+    DELETED = "deleted"
+
+
+DELETED: Final = _Deleted.DELETED
+"""Stands in a chunk table for a chunk that the session deleted."""
+
+ChunkChange: TypeAlias = ChunkRef | Literal[_Deleted.DELETED]
+
+
+class _Batch:
+    """Refs set in bulk, sorted by coordinates and without duplicates."""
+
+    __slots__ = ("columns", "_factors", "_keys", "_limits", "_rows")
+
+    def __init__(self, columns: RefColumns) -> None:
+        self.columns = columns
+        coords = columns.coords
+        limits = [int(limit) + 1 for limit in coords.max(axis=0)] if coords.size else []
+        factors: list[int] = []
+        size = 1
+        for limit in reversed(limits):
+            factors.insert(0, size)
+            size *= limit
+        self._limits = tuple(limits)
+        self._factors = tuple(factors)
+        self._rows: dict[Coords, int] | None = None
+        # One number for each row, in the order of the rows, so that a look-up is a binary search.
+        self._keys: npt.NDArray[np.int64] | None = None
+        if size < 2**63:
+            self._keys = coords.astype(np.int64) @ np.array(factors, np.int64)
+
+    def find(self, coords: Coords) -> ChunkRef | None:
+        if len(coords) != len(self._limits):
+            return None if coords or not len(self.columns) else self.columns.row(0)
+        if self._keys is None:
+            # The box around the coordinates has more than 2**63 places.
+            rows = self._rows
+            if rows is None:
+                rows = {tuple(row): i for i, row in enumerate(self.columns.coords.tolist())}
+                self._rows = rows
+            found = rows.get(coords)
+            return None if found is None else self.columns.row(found)
+        key = 0
+        for coord, limit, factor in zip(coords, self._limits, self._factors, strict=True):
+            if coord >= limit:
+                return None
+            key += coord * factor
+        row = int(self._keys.searchsorted(key))
+        if row == len(self._keys) or self._keys[row] != key:
+            return None
+        return self.columns.row(row)
+
+
+_Layer: TypeAlias = dict[Coords, ChunkChange] | _Batch
+
+# Beyond this many layers a look-up gets slow, and they are merged.
+_MAX_LAYERS = 8
+
+
+class ChunkTable:
+    """Coordinates and what the session made of them: a ref, or `DELETED`.
+
+    `find` may be called while another thread changes the table; two threads must not change it
+    at once.
+    """
+
+    __slots__ = ("_below", "_rows")
+
+    def __init__(self) -> None:
+        self._rows: dict[Coords, ChunkChange] = {}
+        self._below: tuple[_Layer, ...] = ()
+
+    def find(self, coords: Coords) -> ChunkChange | None:
+        """Return the ref at `coords`, `DELETED`, or `None` if the session did not touch it."""
+        found = self._rows.get(coords)
+        if found is not None or not self._below:
+            return found
+        for layer in reversed(self._below):
+            found = layer.get(coords) if isinstance(layer, dict) else layer.find(coords)
+            if found is not None:
+                return found
+        # A bulk change moves the top layer down; it may have done so since we looked there.
+        return self._rows.get(coords)
+
+    def set(self, coords: Coords, ref: ChunkRef) -> None:
+        """Record a chunk. The last change of a chunk wins."""
+        self._rows[coords] = ref
+
+    def delete(self, coords: Coords) -> None:
+        """Record that a chunk is gone, whether or not it exists."""
+        self._rows[coords] = DELETED
+
+    def add_columns(self, columns: RefColumns) -> None:
+        """Record many chunks at once. Of two rows with one place the later one wins."""
+        if not len(columns):
+            return
+        below = self._below
+        if self._rows:
+            below = (*below, self._rows)
+        below = (*below, _Batch(columns.sorted_last_wins()))
+        # In this order: a reader between the two statements sees everything, some of it twice.
+        self._below = below
+        self._rows = {}
+        if len(below) > _MAX_LAYERS:
+            self._merge(columns.coords.shape[1])
+
+    def live_columns(self, ndim: int) -> RefColumns:
+        """Return the refs that were set and not deleted since, sorted by coordinates."""
+        live, _deleted = self._winners(ndim)
+        return live
+
+    def deleted_coords(self, ndim: int) -> CoordColumns:
+        """Return where chunks were deleted, and not set since: shape (number of chunks, `ndim`), sorted."""
+        _live, deleted = self._winners(ndim)
+        return deleted
+
+    def touched_coords(self, ndim: int) -> CoordColumns:
+        """Return where chunks were set or deleted: shape (number of chunks, `ndim`), sorted."""
+        if not self._below:
+            return _sorted_unique(_coord_columns(list(self._rows), ndim))
+        parts = [
+            _coord_columns(list(layer), ndim) if isinstance(layer, dict) else layer.columns.coords
+            for layer in self._layers()
+        ]
+        return _sorted_unique(np.concatenate(parts))
+
+    def _layers(self) -> Iterator[_Layer]:
+        yield from self._below
+        yield self._rows
+
+    def _merge(self, ndim: int) -> None:
+        live, deleted = self._winners(ndim)
+        tombstones: dict[Coords, ChunkChange] = {tuple(row): DELETED for row in deleted.tolist()}
+        self._below = (tombstones, _Batch(live))
+
+    def _winners(self, ndim: int) -> tuple[RefColumns, CoordColumns]:
+        """Split what the table holds into live refs and deleted coordinates, both sorted."""
+        coords: list[CoordColumns] = []
+        refs: list[RefColumns] = []
+        is_live: list[npt.NDArray[np.bool_]] = []
+        for layer in self._layers():
+            if isinstance(layer, dict):
+                # Copied at once: another thread may be adding to it.
+                items = list(layer.items())
+                set_coords = [c for c, change in items if change is not DELETED]
+                set_refs = [change for _, change in items if change is not DELETED]
+                deleted = [c for c, change in items if change is DELETED]
+                columns = RefColumns.from_refs(set_coords, set_refs, ndim)
+                coords += [columns.coords, _coord_columns(deleted, ndim)]
+                is_live += [np.ones(len(set_coords), np.bool_), np.zeros(len(deleted), np.bool_)]
+            else:
+                columns = layer.columns
+                coords.append(columns.coords)
+                is_live.append(np.ones(len(columns), np.bool_))
+            refs.append(columns)
+        all_coords = np.concatenate(coords)
+        all_live = np.concatenate(is_live)
+        all_refs = refs[0] if len(refs) == 1 else RefColumns.concat(refs)
+        if not self._below and len(all_refs) == len(all_live):
+            # Only one dict, and nothing deleted in it: no row can hide another.
+            return all_refs.sorted_last_wins(), _coord_columns([], ndim)
+        order = _sort_order(all_coords)
+        in_order = all_coords[order]
+        is_last = np.ones(len(order), np.bool_)
+        if ndim:
+            is_last[:-1] = (in_order[1:] != in_order[:-1]).any(axis=1)
+        elif len(order):
+            # All rows are the one chunk of an array without dimensions.
+            is_last[:-1] = False
+        winners = order[is_last]
+        row_of_ref = np.cumsum(all_live) - 1
+        live = winners[all_live[winners]]
+        return all_refs.take(row_of_ref[live]), all_coords[winners[~all_live[winners]]]
+
+
+def _coord_columns(coords: list[Coords], ndim: int) -> CoordColumns:
+    return np.array(coords, np.uint32).reshape(len(coords), ndim)
+
+
+def _sort_order(coords: CoordColumns) -> npt.NDArray[np.intp]:
+    """Return the stable lexicographic order of rows."""
+    if not coords.shape[1]:
+        return np.arange(len(coords))
+    return np.lexsort(coords.T[::-1])
+
+
+def _sorted_unique(coords: CoordColumns) -> CoordColumns:
+    if not coords.shape[1]:
+        return coords[:1]
+    ordered: CoordColumns = coords[_sort_order(coords)]
+    is_first = np.ones(len(ordered), np.bool_)
+    is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return ordered[is_first]

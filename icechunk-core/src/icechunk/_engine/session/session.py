@@ -1,0 +1,465 @@
+"""A session: one base snapshot, one change set, and the rules of who may do what, when.
+
+The engine's side of `icechunk.Session` and `IcechunkStore`, which are doors to it. Blocking, and
+safe to use from many threads: readers take no lock, whoever changes something holds the session's
+for a few lines, never around I/O.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from icechunk._engine.assets.after_fork import remake_after_fork
+from icechunk._engine.changes import DELETED, ChangeSet
+from icechunk._engine.format.chunk_refs import ChunkRef, InlineRef, NativeRef
+from icechunk._engine.session import commit as committing
+from icechunk._engine.session.keys import (
+    ChunkKey,
+    MetadataKey,
+    V2Key,
+    parse_coords,
+    parse_key,
+)
+from icechunk._engine.session.reading import (
+    NOT_LOADED,
+    ArrayEntry,
+    Base,
+    Entry,
+    GroupEntry,
+    NotLoaded,
+)
+from icechunk.abc.storage import Locality
+from icechunk.errors import (
+    ErrorKind,
+    InvalidInputError,
+    NodeNotFoundError,
+    ReadOnlyError,
+    SessionStateError,
+)
+
+if TYPE_CHECKING:
+    from icechunk._engine.assets.assets import Assets
+    from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.snapshot import Snapshot
+    from icechunk._engine.session.history import History
+    from icechunk._values.config import RepositoryConfig
+    from icechunk.abc.storage import Buffer
+
+_log = logging.getLogger("icechunk.session")
+
+Found: TypeAlias = bytes | ChunkRef | None
+"""What is under a key: a metadata document, a chunk ref, or nothing."""
+
+# A bound for programs that ask for ever new keys; what is in the memo can be had again.
+_MAX_MEMO = 2**16
+
+# Semantics, section 3: so many that the user should know that all of them are in memory.
+_MANY_CHUNK_CHANGES = 50_000_000
+
+NOT_WRITABLE = "Read only sessions cannot modify the repository"
+_COMMIT_NOT_ALLOWED = (
+    "session error: commits are not allowed on read-only or forked sessions, merge forked sessions "
+    "back into the base session before committing"
+)
+_PICKLE_WRITABLE = (
+    "You must opt-in to pickle writable sessions in a distributed context using Session.fork(). "
+    "A writable session that was copied to another process could not tell this one what it wrote."
+)
+
+
+class EngineSession:
+    """What reads and writes go through; see the module's docstring.
+
+    Use the constructors `read_only` and `writable`. `assets`, `history` and `config` are those of
+    the repository handle that the session comes from. After a commit the session is read-only, at
+    the new snapshot.
+    """
+
+    def __init__(
+        self,
+        assets: Assets,
+        history: History,
+        snapshot_id: SnapshotId,
+        *,
+        config: RepositoryConfig,
+        branch: str | None,
+    ) -> None:
+        self.assets = assets
+        self.history = history
+        self.config = config
+        self.snapshot_id = snapshot_id
+        self.branch = branch
+        self.changes = ChangeSet()
+        self._can_edit = branch is not None
+        self._is_committing = False
+        self._num_chunk_changes = 0
+        self._base: Base | None = None
+        # What keys were found to stand for: the array of `head/c/...`, the document under a whole key.
+        # Both are replaced, not emptied, when a node changes, and filled under the lock only when
+        # nothing has changed since: so nobody finds there what was true before his own write.
+        self._by_head: dict[str, ArrayEntry] = {}
+        self._documents: dict[str, bytes | None] = {}
+        self._lock = threading.Lock()
+        remake_after_fork(self)
+
+    @classmethod
+    def read_only(
+        cls, assets: Assets, history: History, snapshot_id: SnapshotId, *, config: RepositoryConfig
+    ) -> EngineSession:
+        """Make a session that only reads."""
+        return cls(assets, history, snapshot_id, config=config, branch=None)
+
+    @classmethod
+    def writable(
+        cls,
+        assets: Assets,
+        history: History,
+        branch: str,
+        snapshot_id: SnapshotId,
+        *,
+        config: RepositoryConfig,
+    ) -> EngineSession:
+        """Make a session that can commit to `branch`, whose tip is `snapshot_id`."""
+        return cls(assets, history, snapshot_id, config=config, branch=branch)
+
+    def remake_after_fork(self) -> None:
+        """Take a new lock in a forked child: the parent's may have been held."""
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if not self.is_read_only:
+            raise ValueError(_PICKLE_WRITABLE)
+        return _unpickled, (self.assets, self.history, self.snapshot_id, self.config)
+
+    # -- state ------------------------------------------------------------------------------------
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the session never was, or no longer is, writable."""
+        return self.branch is None
+
+    @property
+    def spec_version(self) -> int:
+        """The version of the format that the repository is in."""
+        return self.history.spec_version
+
+    @property
+    def has_uncommitted_changes(self) -> bool:
+        """Whether anything was changed, even if it was changed back."""
+        return not self.changes.is_empty
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the base snapshot is here, so that nodes are found without I/O."""
+        return self._base is not None
+
+    def base(self) -> Snapshot:
+        """Return the base snapshot: one GET if it is not cached."""
+        return self._loaded_base().snapshot
+
+    def _loaded_base(self) -> Base:
+        base = self._base
+        if base is None:
+            id = self.snapshot_id
+            base = Base(self.assets.load_snapshot(id), self.assets)
+            with self._lock:
+                # Not if the session was committed meanwhile, and has another base.
+                if self.snapshot_id == id:
+                    self._base = base
+        return base
+
+    def discard_changes(self) -> None:
+        """Forget every change. Native chunks that were written stay behind as garbage."""
+        with self.editing():
+            self.changes = ChangeSet()
+            self._num_chunk_changes = 0
+
+    def commit(
+        self, message: str, metadata: Mapping[str, object] | None = None, *, allow_empty: bool = False
+    ) -> SnapshotId:
+        """Write the change set as a new snapshot, and move the branch to it.
+
+        Edits by other threads are refused while this goes on. If it fails, the session stays as it
+        was.
+
+        Raises
+        ------
+        SessionStateError
+            The session is read-only, or has no changes.
+        ConflictError
+            Somebody else has committed to the branch.
+        """
+        if self.is_read_only:
+            raise SessionStateError(_COMMIT_NOT_ALLOWED, kind=ErrorKind.COMMIT_NOT_ALLOWED)
+        with self._lock:
+            self._check_editable()
+            self._can_edit = False
+            self._is_committing = True
+        try:
+            id = committing.commit_session(self, message, metadata, allow_empty=allow_empty)
+            self.become_read_only(id)
+        finally:
+            # After Ctrl-C, too: a session that did not commit stays usable.
+            with self._lock:
+                self._is_committing = False
+                self._can_edit = self.branch is not None
+        return id
+
+    def become_read_only(self, snapshot_id: SnapshotId) -> None:
+        """Go on as a session that reads a snapshot which has all the changes of this one."""
+        with self._lock:
+            self.branch = None
+            self._can_edit = False
+            # The base before the changes: readers take no lock, and the old changes over the new
+            # base are what they saw all along, the old base alone is not.
+            self.snapshot_id = snapshot_id
+            self._base = None
+            self.changes = ChangeSet()
+            self._forget_nodes()
+
+    @contextmanager
+    def editing(self) -> Iterator[ChangeSet]:
+        """Hold the lock for a change of nodes, and forget what was known of them.
+
+        Raises
+        ------
+        ReadOnlyError
+            The session is read-only.
+        SessionStateError
+            It is being committed.
+        """
+        with self._lock:
+            self._check_editable()
+            try:
+                yield self.changes
+            finally:
+                self._forget_nodes()
+
+    def check_editable(self) -> None:
+        """Raise what an edit would raise now, before any work is done for it."""
+        if not self._can_edit:
+            self._check_editable()
+
+    def _check_editable(self) -> None:
+        if self._can_edit:
+            return
+        if self._is_committing:
+            raise SessionStateError(
+                "the session is being committed; wait for that before changing anything",
+                kind=ErrorKind.NOT_ALLOWED,
+            )
+        raise ReadOnlyError(NOT_WRITABLE, kind=ErrorKind.READ_ONLY_SESSION)
+
+    def _forget_nodes(self) -> None:
+        self._by_head = {}
+        self._documents = {}
+
+    # -- nodes ------------------------------------------------------------------------------------
+
+    def find_node(self, path: str) -> Entry | None:
+        """Return the node at an absolute path, as it is in the session now."""
+        changes = self.changes
+        return self._loaded_base().find_entry(path, changes)
+
+    def _find_array(self, path: str) -> Entry | None:
+        """As `find_node`, and remember an array for the keys of its chunks."""
+        memo = self._by_head
+        entry = self.find_node(path)
+        if isinstance(entry, ArrayEntry):
+            with self._lock:
+                if memo is self._by_head:
+                    memo[path[1:]] = entry
+        return entry
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def find(self, key: str) -> Found | NotLoaded:
+        """Return what is under a key: a metadata document, a chunk ref, or nothing.
+
+        Never waits for more than a small local file: `NOT_LOADED` says that it would have to, and
+        `load` does. Keys of metadata that exists, and of chunks whose manifest is in memory, take
+        one to three microseconds.
+
+        Raises
+        ------
+        InvalidInputError
+            No repository can have such a key, or the path of a chunk key is that of a group.
+        """
+        head, found, coordinates = key.rpartition("/c/")
+        if not found:
+            if key[:2] != "c/":
+                document = self._documents.get(key, NOT_LOADED)
+                return self._find_anew(key) if document is NOT_LOADED else document
+            coordinates = key[2:]
+        entry = self._by_head.get(head)
+        if entry is None:
+            return self._find_anew(key)
+        try:
+            coords = parse_coords(coordinates)
+        except ValueError:
+            # A typo, or the document of a node that is called `c`.
+            return self._find_anew(key)
+        return self._find_chunk(entry, coords)
+
+    def load(self, key: str) -> Found:
+        """Return what is under a key, with as many reads of storage as it takes."""
+        found = self.find(key)
+        if found is not NOT_LOADED:
+            return found
+        self.base()
+        parsed = parse_key(key)
+        if not isinstance(parsed, ChunkKey):
+            found = self._find_anew(key)
+            return None if found is NOT_LOADED else found
+        entry = self._array_of(parsed)
+        if entry is None:
+            return None
+        found = self._find_chunk(entry, parsed.coords, may_load=True)
+        return None if found is NOT_LOADED else found
+
+    def _find_anew(self, key: str) -> Found | NotLoaded:
+        """As `find`, for what is not in the memo."""
+        parsed = parse_key(key)
+        if isinstance(parsed, V2Key):
+            return None
+        if (
+            self._base is None
+            and self.assets.locality is Locality.REMOTE
+            and self.assets.cached_snapshot(self.snapshot_id) is None
+        ):
+            return NOT_LOADED
+        if isinstance(parsed, MetadataKey):
+            memo = self._documents
+            node = self.find_node(parsed.path)
+            document = None if node is None else node.user_data
+            with self._lock:
+                if memo is self._documents:
+                    if len(memo) >= _MAX_MEMO:
+                        memo.clear()
+                    memo[key] = document
+            return document
+        entry = self._array_of(parsed)
+        return None if entry is None else self._find_chunk(entry, parsed.coords)
+
+    def _find_chunk(
+        self, entry: ArrayEntry, coords: tuple[int, ...], *, may_load: bool = False
+    ) -> ChunkRef | NotLoaded | None:
+        if not entry.holds(coords):
+            return None
+        table = entry.table
+        if table is not None:
+            change = table.find(coords)
+            if change is not None:
+                return None if change is DELETED else change
+        base = entry.base
+        return None if base is None else base.find(coords, may_load=may_load)
+
+    def _array_of(self, key: ChunkKey) -> ArrayEntry | None:
+        """Return the array that a chunk key belongs to, and remember it."""
+        entry = self._find_array(key.path)
+        if isinstance(entry, GroupEntry):
+            raise not_an_array(entry.path)
+        return entry
+
+    # -- writing chunks ---------------------------------------------------------------------------
+
+    def set_chunk(self, key: str, data: Buffer, size_bytes: int) -> bool:
+        """Write a chunk, if `key` is one of a chunk. Returns whether it is.
+
+        Small chunks go into the change set, larger ones to storage at once, under a new id.
+        """
+        head, found, coordinates = key.rpartition("/c/")
+        entry = self._by_head.get(head) if found else None
+        coords = None
+        if entry is not None:
+            try:
+                coords = parse_coords(coordinates)
+            except ValueError:
+                # A typo, or the document of a node that is called `c`: parsed below.
+                entry = None
+        if entry is None or coords is None:
+            parsed = parse_key(key)
+            if not isinstance(parsed, ChunkKey):
+                return False
+            head = parsed.path[1:]
+            coords = parsed.coords
+            entry = self._array_of(parsed)
+            if entry is None:
+                raise node_not_found(parsed.path)
+        if not entry.holds(coords):
+            raise InvalidInputError(
+                f"invalid chunk index: coordinates {list(coords)} are not valid for array at {entry.path}",
+                kind=ErrorKind.INVALID_CHUNK_INDEX,
+            )
+        if not size_bytes:
+            raise InvalidInputError(
+                f"zero-length chunk: the payload for coordinates {list(coords)} of the array at "
+                f"{entry.path} has length 0",
+                kind=ErrorKind.ZERO_LENGTH_CHUNK,
+            )
+        self.check_editable()
+        ref: ChunkRef
+        if size_bytes > self.assets.settings.inline_chunk_threshold_bytes:
+            ref = NativeRef(self.assets.write_chunk(data), 0, size_bytes)
+        else:
+            ref = InlineRef(bytes(data))
+        self._record(head, entry, coords, ref)
+        return True
+
+    def delete_chunk(self, key: ChunkKey) -> None:
+        """Delete a chunk. A chunk, array or place in the grid that does not exist is no error."""
+        entry = self._find_array(key.path)
+        if isinstance(entry, ArrayEntry) and entry.holds(key.coords):
+            self._record(key.path[1:], entry, key.coords, None)
+
+    def _record(self, head: str, entry: ArrayEntry, coords: tuple[int, ...], ref: ChunkRef | None) -> None:
+        """Put a ref, or a deletion, into the change set."""
+        with self._lock:
+            self._check_editable()
+            table = entry.table
+            if table is None or self._by_head.get(head) is not entry:
+                # The array's first change, or something else has changed since we looked.
+                current = self.find_node(entry.path)
+                if not isinstance(current, ArrayEntry) or not current.holds(coords):
+                    if ref is None:
+                        return
+                    raise node_not_found(entry.path)
+                table = current.table
+                if table is None:
+                    table = self.changes.chunk_table(current.id)
+                    self._forget_nodes()
+            if ref is None:
+                table.delete(coords)
+            else:
+                table.set(coords, ref)
+            self._num_chunk_changes += 1
+            if self._num_chunk_changes == _MANY_CHUNK_CHANGES:
+                _log.warning(
+                    "this session has changed %d chunks, which are all in memory; commit more often",
+                    _MANY_CHUNK_CHANGES,
+                )
+
+
+def _unpickled(
+    assets: Assets, history: History, snapshot_id: SnapshotId, config: RepositoryConfig
+) -> EngineSession:
+    return EngineSession.read_only(assets, history, snapshot_id, config=config)
+
+
+def not_an_array(path: str) -> InvalidInputError:
+    """Make the error for chunks of a group."""
+    return InvalidInputError(
+        f"there is not an array at `{path}`, but a group: getting chunk reference",
+        kind=ErrorKind.NOT_AN_ARRAY,
+    )
+
+
+def node_not_found(path: str) -> NodeNotFoundError:
+    """Make the error for a path that has no node."""
+    return NodeNotFoundError(
+        f"node not found at `{path}`: existing node not found", kind=ErrorKind.NODE_NOT_FOUND
+    )
