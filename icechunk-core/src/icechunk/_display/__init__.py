@@ -1,0 +1,1 @@
+"""Plain values in; text and HTML out. Nothing here knows what the values mean."""

@@ -1,0 +1,1 @@
+"""Plain data: settings, credentials, conditions, snapshot infos, conflicts, updates. No I/O, no engine."""

@@ -1,0 +1,79 @@
+"""What can be wrong when a session's changes meet somebody else's commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icechunk._values.records import Info, NamedInt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Conflict", "ConflictType", "VersionSelection"]
+
+
+class ConflictType(NamedInt):
+    """How two changes do not fit together."""
+
+    __module__ = "icechunk"
+
+    NewNodeConflictsWithExistingNode = 1
+    NewNodeInInvalidGroup = 2
+    ZarrMetadataDoubleUpdate = 3
+    ZarrMetadataUpdateOfDeletedArray = 4
+    ZarrMetadataUpdateOfDeletedGroup = 5
+    ChunkDoubleUpdate = 6
+    ChunksUpdatedInDeletedArray = 7
+    ChunksUpdatedInUpdatedArray = 8
+    DeleteOfUpdatedArray = 9
+    DeleteOfUpdatedGroup = 10
+    MoveOperationCannotBeRebased = 11
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __str__(self) -> str:
+        words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in self.name)
+        return words.strip().capitalize()
+
+
+class VersionSelection(NamedInt):
+    """Whose version of a chunk is kept when both sides have written it."""
+
+    __module__ = "icechunk"
+
+    Fail = 0
+    UseOurs = 1
+    UseTheirs = 2
+
+
+class Conflict(Info):
+    """One thing that does not fit together.
+
+    Parameters
+    ----------
+    conflict_type
+        How it does not fit.
+    path
+        The node that it is about.
+    conflicted_chunks
+        For conflicts of chunks, their coordinates.
+    """
+
+    __slots__ = ("conflict_type", "path", "conflicted_chunks")
+    __module__ = "icechunk"
+    __hash__ = None  # type: ignore[assignment]  # holds lists
+    _title = "icechunk.conflicts.Conflict"
+
+    conflict_type: ConflictType
+    path: str
+    conflicted_chunks: list[list[int]] | None
+
+    def __init__(
+        self,
+        conflict_type: ConflictType,
+        path: str,
+        conflicted_chunks: Iterable[Sequence[int]] | None = None,
+    ) -> None:
+        chunks = None if conflicted_chunks is None else [list(chunk) for chunk in conflicted_chunks]
+        self._fill(conflict_type, path, chunks)

@@ -1,0 +1,164 @@
+"""What value classes have in common: comparing, hashing, copying, pickling and being shown.
+
+`Frozen` values never change; `Info` is frozen and tells a fact about a repository; `NamedInt` is an
+enumeration. What a user can change is in `icechunk._values.settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from icechunk._display.blocks import Block
+from icechunk._display.html import html
+from icechunk._display.literals import datetime_text, quoted
+
+_F = TypeVar("_F", bound="Frozen")
+
+_C = TypeVar("_C", bound=type)
+
+__all__ = ["Frozen", "Info", "NamedInt", "aware", "public_name", "variant"]
+
+
+class NamedInt(IntEnum):
+    """An enumeration whose members are numbers in files, and names to people."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
+class Frozen:
+    """An immutable value. Its fields are its slots, in the order in which they are shown."""
+
+    __slots__: ClassVar[tuple[str, ...]] = ()
+
+    def _fill(self, *values: object) -> None:
+        for name, value in zip(self._field_names(), values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def _field_names(self) -> tuple[str, ...]:
+        return self.__slots__
+
+    def _contents(self) -> tuple[object, ...]:
+        return tuple([getattr(self, name) for name in self._field_names()])
+
+    # Hidden from type checkers, which would otherwise let any attribute be assigned.
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(f"cannot set {name!r}: {type(self).__qualname__} is immutable")
+
+        def __delattr__(self, name: str) -> None:
+            raise AttributeError(f"cannot delete {name!r}: {type(self).__qualname__} is immutable")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._contents() == other._contents()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._contents()))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remake, (type(self), *self._contents())
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self._field_names())
+        return f"{public_name(type(self))}({arguments})"
+
+
+class Info(Frozen):
+    """A fact about a repository. It is shown as a block, with texts as they are.
+
+    Classes that users have no reason to construct keep this constructor, and the library calls `_of`.
+    """
+
+    __slots__ = ()
+
+    #: Heads the text form, where that is not the place from which the class can be imported.
+    _title: ClassVar[str | None] = None
+
+    def __init__(self) -> None:
+        raise TypeError(f"{type(self).__name__} objects are made by the library")
+
+    def _block(self) -> Block:
+        title = self._title or public_name(type(self))
+        return Block(title, [(name, _plain(getattr(self, name))) for name in self._field_names()])
+
+    def __repr__(self) -> str:
+        return self._block().text()
+
+    def _repr_html_(self) -> str:
+        return html(self._block())
+
+
+def public_name(cls: type) -> str:
+    """Say how users call a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def variant(of: type, name: str) -> Callable[[_C], _C]:
+    """Make a class known as one of the forms that `of` can take: `of.name`.
+
+    A form is a subclass, so it cannot be written inside the class that it extends.
+    """
+
+    def attach(cls: _C) -> _C:
+        cls.__module__ = of.__module__
+        cls.__qualname__ = f"{of.__qualname__}.{name}"
+        # So that `case Family.Form(value)` works.
+        type.__setattr__(cls, "__match_args__", vars(cls)["__slots__"])
+        setattr(of, name, cls)
+        return cls
+
+    return attach
+
+
+def aware(value: datetime) -> datetime:
+    """Check that a moment knows its time zone.
+
+    Raises
+    ------
+    TypeError
+        It does not, or is no datetime at all.
+    """
+    if not isinstance(value, datetime):
+        raise TypeError(f"expected a datetime, got {type(value).__name__}")
+    if value.tzinfo is None:
+        raise TypeError("expected a datetime with non-None tzinfo")
+    return value
+
+
+def _remake(cls: type[_F], *values: object) -> _F:
+    made = cls.__new__(cls)
+    made._fill(*values)
+    return made
+
+
+def _plain(value: object) -> str:
+    """Show a value in a block: texts bare, enumerations by their name."""
+    if isinstance(value, str):
+        return value
+    return _shown(value)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, datetime):
+        return datetime_text(value)
+    if isinstance(value, Enum):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return repr(dict(value))
+    return repr(value)

@@ -1,0 +1,251 @@
+"""The ops log: what was done to a repository, when, and where its previous state is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, ClassVar
+
+from icechunk._display.literals import quoted
+from icechunk._values.records import Frozen, Info, public_name, variant
+from icechunk._values.repository_state import RepoStatus, availability_name
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from icechunk._values.enums import SpecVersion
+
+__all__ = ["Update", "UpdateType"]
+
+
+class UpdateType(Frozen):
+    """What was done to a repository. Each sort of operation is a class of its own."""
+
+    __slots__ = ()
+    __module__ = "icechunk.ops"
+
+    RepoInitialized: ClassVar[type[RepoInitialized]]
+    RepoMigrated: ClassVar[type[RepoMigrated]]
+    RepoStatusChanged: ClassVar[type[RepoStatusChanged]]
+    ConfigChanged: ClassVar[type[ConfigChanged]]
+    MetadataChanged: ClassVar[type[MetadataChanged]]
+    TagCreated: ClassVar[type[TagCreated]]
+    TagDeleted: ClassVar[type[TagDeleted]]
+    BranchCreated: ClassVar[type[BranchCreated]]
+    BranchDeleted: ClassVar[type[BranchDeleted]]
+    BranchReset: ClassVar[type[BranchReset]]
+    NewCommit: ClassVar[type[NewCommit]]
+    CommitAmended: ClassVar[type[CommitAmended]]
+    NewDetachedSnapshot: ClassVar[type[NewDetachedSnapshot]]
+    GCRan: ClassVar[type[GCRan]]
+    ExpirationRan: ClassVar[type[ExpirationRan]]
+    FeatureFlagChanged: ClassVar[type[FeatureFlagChanged]]
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={_text(getattr(self, name))}" for name in self._field_names())
+        return f"{public_name(type(self))}({arguments})"
+
+
+@variant(UpdateType, "RepoInitialized")
+class RepoInitialized(UpdateType):
+    """The repository was created."""
+
+    __slots__ = ()
+
+
+@variant(UpdateType, "RepoMigrated")
+class RepoMigrated(UpdateType):
+    """The repository was brought to a newer version of the format."""
+
+    __slots__ = ("from_version", "to_version")
+
+    from_version: SpecVersion
+    to_version: SpecVersion
+
+    def __init__(self, from_version: SpecVersion, to_version: SpecVersion) -> None:
+        self._fill(from_version, to_version)
+
+
+@variant(UpdateType, "RepoStatusChanged")
+class RepoStatusChanged(UpdateType):
+    """The repository was opened to writes, or closed."""
+
+    __slots__ = ("status",)
+
+    status: RepoStatus
+
+    def __init__(self, status: RepoStatus) -> None:
+        self._fill(status)
+
+
+@variant(UpdateType, "ConfigChanged")
+class ConfigChanged(UpdateType):
+    """The saved configuration was replaced."""
+
+    __slots__ = ()
+
+
+@variant(UpdateType, "MetadataChanged")
+class MetadataChanged(UpdateType):
+    """The repository's own metadata was replaced."""
+
+    __slots__ = ()
+
+
+@variant(UpdateType, "TagCreated")
+class TagCreated(UpdateType):
+    """A tag was created."""
+
+    __slots__ = ("name",)
+
+    name: str
+
+    def __init__(self, name: str) -> None:
+        self._fill(name)
+
+
+@variant(UpdateType, "TagDeleted")
+class TagDeleted(UpdateType):
+    """A tag was deleted."""
+
+    __slots__ = ("name", "previous_snap_id")
+
+    name: str
+    previous_snap_id: str
+
+    def __init__(self, name: str, previous_snap_id: str) -> None:
+        self._fill(name, previous_snap_id)
+
+
+@variant(UpdateType, "BranchCreated")
+class BranchCreated(UpdateType):
+    """A branch was created."""
+
+    __slots__ = ("name",)
+
+    name: str
+
+    def __init__(self, name: str) -> None:
+        self._fill(name)
+
+
+@variant(UpdateType, "BranchDeleted")
+class BranchDeleted(UpdateType):
+    """A branch was deleted."""
+
+    __slots__ = ("name", "previous_snap_id")
+
+    name: str
+    previous_snap_id: str
+
+    def __init__(self, name: str, previous_snap_id: str) -> None:
+        self._fill(name, previous_snap_id)
+
+
+@variant(UpdateType, "BranchReset")
+class BranchReset(UpdateType):
+    """A branch was moved to another snapshot."""
+
+    __slots__ = ("name", "previous_snap_id")
+
+    name: str
+    previous_snap_id: str
+
+    def __init__(self, name: str, previous_snap_id: str) -> None:
+        self._fill(name, previous_snap_id)
+
+
+@variant(UpdateType, "NewCommit")
+class NewCommit(UpdateType):
+    """A branch got a new snapshot."""
+
+    __slots__ = ("branch", "new_snap_id")
+
+    branch: str
+    new_snap_id: str
+
+    def __init__(self, branch: str, new_snap_id: str) -> None:
+        self._fill(branch, new_snap_id)
+
+
+@variant(UpdateType, "CommitAmended")
+class CommitAmended(UpdateType):
+    """The last snapshot of a branch was replaced."""
+
+    __slots__ = ("branch", "previous_snap_id", "new_snap_id")
+
+    branch: str
+    previous_snap_id: str
+    new_snap_id: str
+
+    def __init__(self, branch: str, previous_snap_id: str, new_snap_id: str) -> None:
+        self._fill(branch, previous_snap_id, new_snap_id)
+
+
+@variant(UpdateType, "NewDetachedSnapshot")
+class NewDetachedSnapshot(UpdateType):
+    """A snapshot was written that is on no branch."""
+
+    __slots__ = ("new_snap_id",)
+
+    new_snap_id: str
+
+    def __init__(self, new_snap_id: str) -> None:
+        self._fill(new_snap_id)
+
+
+@variant(UpdateType, "GCRan")
+class GCRan(UpdateType):
+    """Objects that nothing refers to were deleted."""
+
+    __slots__ = ()
+
+
+@variant(UpdateType, "ExpirationRan")
+class ExpirationRan(UpdateType):
+    """Old snapshots were taken out of the history."""
+
+    __slots__ = ()
+
+
+@variant(UpdateType, "FeatureFlagChanged")
+class FeatureFlagChanged(UpdateType):
+    """An operation was switched on or off, or set back to its default (None)."""
+
+    __slots__ = ("id", "new_value")
+
+    id: int
+    new_value: bool | None
+
+    def __init__(self, id: int, new_value: bool | None) -> None:
+        self._fill(id, new_value)
+
+
+class Update(Info):
+    """An entry of the ops log."""
+
+    __slots__ = ("kind", "updated_at", "backup_path")
+    __module__ = "icechunk.ops"
+    __hash__ = None  # type: ignore[assignment]  # as in the API that we follow
+
+    kind: UpdateType
+    updated_at: datetime
+    backup_path: str | None
+
+    @classmethod
+    def _of(cls, kind: UpdateType, *, updated_at: datetime, backup_path: str | None) -> Update:
+        update = object.__new__(cls)
+        update._fill(kind, updated_at, backup_path)
+        return update
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, RepoStatus):
+        reason = value.limited_availability_reason
+        return (
+            f"RepoStatus(availability={availability_name(value.availability)}, "
+            f"set_at={value.set_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}, "
+            f"limited_availability_reason={'None' if reason is None else f'Some({quoted(reason)})'})"
+        )
+    return str(value)
