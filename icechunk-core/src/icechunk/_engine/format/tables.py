@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from icechunk._engine.format.arrays import ByteColumn, Positions
     from icechunk.errors import FormatError
 
-_U8: Final = struct.Struct("<B")
-_U16: Final = struct.Struct("<H")
-_U32: Final = struct.Struct("<I")
-_I32: Final = struct.Struct("<i")
-_U64: Final = struct.Struct("<Q")
+_U8: Final = Struct("<B")
+_U16: Final = Struct("<H")
+_U32: Final = Struct("<I")
+_I32: Final = Struct("<i")
+_U64: Final = Struct("<Q")
 
 # No table of the format has more. What lies beyond is from a newer version, and ignored.
 MAX_SLOTS: Final = 16
@@ -38,7 +39,7 @@ class Vector(NamedTuple):
     """Where the elements of a vector lie: position of the first, and how many."""
 
     start: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody wants here
 
 
 class FlatBuffer:
@@ -210,7 +211,7 @@ class Table:
         vector = self.vector(slot, 4)
         return None if vector is None else TableVector(self.file, vector)
 
-    def _scalar(self, layout: struct.Struct, slot: int, default: int) -> int:
+    def _scalar(self, layout: Struct, slot: int, default: int) -> int:
         offset = self._slots[slot]
         if not offset:
             return default

@@ -62,7 +62,8 @@ class TableColumns:
         present = self._offsets(slot) != 0
         if self._codes is None:
             return np.full(len(self), bool(present.any()))
-        return present[self._codes]
+        by_row: BoolColumn = present[self._codes]
+        return by_row
 
     def require(self, slot: int, what: str) -> None:
         """Raise FormatError if the slot is absent in any row. `what` names it: `ChunkRef.index`."""
@@ -175,11 +176,10 @@ def gather(
         raise file.error(f"{size} bytes at {outside} are needed, which is outside of the {file.size} bytes")
     if step:
         # Tables in rows: a strided copy is several times faster than looking up one by one.
-        rows = np.ndarray((len(positions),), dtype, file.data, int(positions[0]), (step,))
-        return rows.copy()
-    # Windows that overlap, one for each byte: any alignment, and `take` moves them as opaque bytes.
-    windows = np.ndarray((file.size - size + 1,), np.dtype((np.void, size)), file.data, 0, (1,))
-    return windows.take(positions).view(dtype)
+        return np.ndarray((len(positions),), dtype, file.data, int(positions[0]), (step,)).copy()
+    # Windows that overlap, one for each byte, reach any alignment. Not `take`: it would first copy them all.
+    windows = np.ndarray((file.size - size + 1,), dtype, file.data, 0, (1,))
+    return windows[positions]
 
 
 def regular_step(positions: Positions) -> int:
