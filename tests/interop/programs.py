@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,13 @@ def open_repository(path: str) -> icechunk.Repository:
 # --- what is in a repository -------------------------------------------------------------------------------
 
 
-def describe(path: str, *, beyond: bool = False) -> dict[str, Any]:
+def describe(
+    path: str, *, known: Collection[str] = (), trees: bool = True, beyond: bool = False
+) -> dict[str, Any]:
     """Everything that a program can see of a repository, as JSON.
 
-    `beyond` adds what only the reference can tell so far.
+    The nodes of the snapshots `known` are left out, or of all without `trees`. `beyond` adds what only the
+    reference can tell so far.
     """
     repo = open_repository(path)
     branches = {name: repo.lookup_branch(name) for name in sorted(repo.list_branches())}
@@ -77,7 +81,11 @@ def describe(path: str, *, beyond: bool = False) -> dict[str, Any]:
         "config": describe_config(repo.config),
         "ancestry": ancestry,
         "snapshots": snapshots,
-        "trees": {id_: describe_tree(repo.readonly_session(snapshot_id=id_)) for id_ in snapshots},
+        "trees": {
+            id_: describe_tree(repo.readonly_session(snapshot_id=id_))
+            for id_ in snapshots
+            if trees and id_ not in known
+        },
     }
     if beyond:
         description["beyond"] = _describe_beyond(repo, sorted(snapshots), description["spec_version"])
@@ -353,7 +361,7 @@ def continue_history(path: str, who: str) -> None:
             node.attrs["continued"] = who
             numbers = isinstance(node, zarr.Array) and node.dtype.kind in "iuf"
             if numbers and all(node.shape) and node.shape:
-                node[(0,) * node.ndim] = len(who)
+                node[_first_chunk(node)] = len(who)
         added = root.create_group(f"added/by-{who}")
         added.create_array("inline", data=np.arange(8, dtype="i2"))
         added.create_array("native", data=np.random.default_rng(5).normal(size=3000), chunks=(1000,))
@@ -415,6 +423,15 @@ def commit_with_a_stale_session(path: str) -> str:
 
 
 # --- small helpers -----------------------------------------------------------------------------------------
+
+
+def _first_chunk(array: zarr.Array) -> tuple[slice, ...]:
+    """The whole of it, so that nothing has to be read: it may be virtual, and its file is nowhere."""
+    grid = array.metadata.to_dict()["chunk_grid"]["configuration"]
+    edges = grid.get("chunk_shape") or [
+        edge if isinstance(edge, int) else edge[0] for edge in grid["chunk_shapes"]
+    ]
+    return tuple(slice(0, edge) for edge in edges)
 
 
 def _rectilinear() -> dict[str, bool]:
