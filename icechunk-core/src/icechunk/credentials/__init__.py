@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from icechunk._ownership import refuse_second_owner
 from icechunk._values.credentials import (
     AzureAccessKey,
     AzureAnonymous,
@@ -45,6 +46,9 @@ from icechunk._values.credentials import (
     S3StaticCredentials,
     pickled,
 )
+
+# Reached with another distribution's `__init__.py` too; `_ownership` says how, and why this is a package.
+refuse_second_owner()
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
