@@ -1,0 +1,1 @@
+"""The blocking engine behind the public classes."""

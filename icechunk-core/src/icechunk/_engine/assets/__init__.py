@@ -1,0 +1,1 @@
+"""Typed immutable objects over a storage backend: fetch, write, cache, single flight."""
