@@ -1,0 +1,337 @@
+"""Turns a session's change set into a new snapshot, and has the history point a branch to it.
+
+Protocol 3.4 and 3.5. Manifests, transaction log and snapshot do not depend on each other's being
+there, so they go out together; the history comes last, when all of them are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from icechunk._engine.assets.clock import now_after, time_text
+from icechunk._engine.assets.fanout import run_all
+from icechunk._engine.format.ids import ManifestId, SnapshotId
+from icechunk._engine.format.manifest import encode_manifest
+from icechunk._engine.format.repo_info_records import NewSnapshot
+from icechunk._engine.format.snapshot import rewrite_snapshot
+from icechunk._engine.format.snapshot_records import (
+    ArrayNode,
+    GroupNode,
+    ManifestFileInfo,
+    ManifestRef,
+)
+from icechunk._engine.format.transaction_log import TransactionLog
+from icechunk._engine.format.values import to_json_object
+from icechunk._engine.session.manifests import ArrayPlan, build_manifests, plan_array
+from icechunk._engine.session.splitting import BoxGrid, tight_extents
+from icechunk._values.splitting import box_edges
+from icechunk.abc.storage import Locality
+from icechunk.errors import (
+    ConflictError,
+    ErrorKind,
+    FormatError,
+    IcechunkError,
+    ReadOnlyError,
+    RefNotFoundError,
+    SessionStateError,
+)
+
+if TYPE_CHECKING:
+    from icechunk._engine.assets.assets import Assets, SealedFile
+    from icechunk._engine.changes import ChangeSet
+    from icechunk._engine.format.chunk_refs import RefColumns
+    from icechunk._engine.format.ids import NodeId
+    from icechunk._engine.format.manifest import Manifest
+    from icechunk._engine.format.snapshot import Snapshot
+    from icechunk._engine.format.snapshot_records import Node
+    from icechunk._engine.format.values import JsonValue
+    from icechunk._engine.session.session import EngineSession
+    from icechunk._engine.session.splitting import Coords
+    from icechunk._values.repository_config import RepositoryConfig
+
+# How far the clock of remote storage may be from ours (protocol 3.4, step 6).
+_MAX_CLOCK_DIFFERENCE_SECONDS = 600
+
+# Manifests that are fetched side by side before the arrays they belong to are rebuilt; so many are in
+# memory at once, whatever the cache may keep.
+_FETCHED_TOGETHER = 32
+
+# What is compressed and waits to go out together with the rest. Beyond this it goes ahead.
+_MAX_HELD_BYTES = 64 * 2**20
+
+
+def commit_session(
+    session: EngineSession,
+    message: str,
+    metadata: Mapping[str, object] | None,
+    *,
+    allow_empty: bool,
+) -> SnapshotId:
+    """Write the session's changes as a new snapshot, and point its branch to it.
+
+    The caller has made sure that the session is writable, that nobody edits it meanwhile, and
+    makes it read-only afterwards. If this raises, what was written is garbage that nothing refers
+    to, and the session is as it was.
+
+    Raises
+    ------
+    SessionStateError
+        Nothing has changed, and not `allow_empty`.
+    ConflictError
+        Somebody else has moved the branch.
+    FormatError
+        Of kind ``snapshot-timestamp``: the clock is wrong.
+    """
+    if session.branch is None:
+        raise SessionStateError("session error: not on a branch", kind=ErrorKind.NOT_ON_BRANCH)
+    if session.changes.is_empty and not allow_empty:
+        raise SessionStateError(
+            "session error: cannot commit, no changes made to the session "
+            "(use `allow_empty=true` to commit anyway)",
+            kind=ErrorKind.NO_CHANGES_TO_COMMIT,
+        )
+    properties = to_json_object(metadata or {})
+    snapshot = write_changes(session, message, properties)
+    check = None
+    if session.assets.locality is Locality.REMOTE:
+        check = partial(_check_storage_clock, session.assets, snapshot)
+    try:
+        session.history.publish_commit(
+            session.branch, snapshot, expected_tip=session.snapshot_id, check=check
+        )
+    except ConflictError:
+        raise
+    except (ReadOnlyError, RefNotFoundError) as error:
+        raise type(error)(f"session error: {error.message}", kind=error.kind) from None
+    except BaseException as error:
+        # Ctrl-C, or storage that fails for good after its answer was lost: the history knows.
+        if not _is_in_the_history(session, snapshot.id):
+            raise
+        if not isinstance(error, Exception):
+            session.become_read_only(snapshot.id)
+            raise
+    return snapshot.id
+
+
+def _is_in_the_history(session: EngineSession, id: SnapshotId) -> bool:
+    try:
+        return session.branch is not None and session.history.has_commit(session.branch, id)
+    except IcechunkError:
+        # It cannot be asked either. The session stays writable; if the commit is there after
+        # all, the next one is a conflict that names it.
+        return False
+
+
+def _check_storage_clock(assets: Assets, snapshot: NewSnapshot) -> None:
+    stored_at = assets.snapshot_created_at(snapshot.id)
+    difference = abs(stored_at.timestamp() - snapshot.flushed_at / 1e6)
+    if difference > _MAX_CLOCK_DIFFERENCE_SECONDS:
+        raise FormatError(
+            "session error: invalid snapshot timestamp: the storage says "
+            f"`{stored_at:%Y-%m-%d %H:%M:%S.%f} UTC`, this machine `{time_text(snapshot.flushed_at)}`; "
+            "please verify the machine clock",
+            kind=ErrorKind.SNAPSHOT_TIMESTAMP,
+        )
+
+
+def write_changes(session: EngineSession, message: str, metadata: dict[str, JsonValue]) -> NewSnapshot:
+    """Write what the session has changed: manifests, transaction log and snapshot.
+
+    All of them are there when this returns; nothing refers to them yet.
+    """
+    assets, changes, spec_version = session.assets, session.changes, session.spec_version
+    base = session.base()
+    manifests = _Manifests(assets, session.config, spec_version)
+    nodes = _changed_nodes(base, changes, manifests)
+    log = TransactionLog(
+        id=SnapshotId.random(),
+        new_groups=[group.id for group in changes.new_groups.values()],
+        new_arrays=[array.id for array in changes.new_arrays.values()],
+        deleted_groups=list(changes.deleted_groups.values()),
+        deleted_arrays=list(changes.deleted_arrays.values()),
+        updated_groups=list(changes.updated_groups),
+        updated_arrays=list(changes.updated_arrays),
+        updated_chunks=manifests.touched,
+    )
+    flushed_at = now_after(base.flushed_at)
+    if flushed_at <= base.flushed_at:
+        raise FormatError(
+            "session error: invalid snapshot timestamp ordering. "
+            f"parent: `{time_text(base.flushed_at)}`, child: `{time_text(flushed_at)}`",
+            kind=ErrorKind.SNAPSHOT_TIMESTAMP,
+        )
+    removed = [
+        path
+        for deleted in (changes.deleted_groups, changes.deleted_arrays)
+        for path in deleted
+        if path not in nodes
+    ]
+    snapshot = rewrite_snapshot(
+        base,
+        id=log.id,
+        parent_id=base.id if spec_version == 1 else None,
+        flushed_at=flushed_at,
+        message=message,
+        metadata=metadata,
+        set_nodes=nodes,
+        removed_paths=removed,
+        manifest_files=_manifest_files(base, nodes, removed, manifests),
+        spec_version=spec_version,
+    )
+    assets.write_all(
+        [
+            *manifests.held,
+            assets.seal_transaction_log(log.id, log.encode(), spec_version),
+            assets.seal_snapshot(log.id, snapshot, spec_version),
+        ]
+    )
+    return NewSnapshot(
+        id=log.id,
+        parent_id=session.snapshot_id,
+        flushed_at=flushed_at,
+        message=message,
+        metadata=metadata,
+    )
+
+
+def _changed_nodes(base: Snapshot, changes: ChangeSet, manifests: _Manifests) -> dict[str, Node]:
+    """Return the nodes that are new or different, by path, with their manifests built."""
+    nodes: dict[str, Node] = {}
+    for path, group in changes.new_groups.items():
+        nodes[path] = GroupNode(group.id, path, group.user_data)
+    for id, user_data in changes.updated_groups.items():
+        node = _base_node(base, id)
+        nodes[node.path] = GroupNode(id, node.path, user_data)
+    # Arrays as they will be, still with the manifests that they have now.
+    arrays: list[ArrayNode] = [
+        ArrayNode(array.id, path, array.user_data, array.shape, array.dimension_names, ())
+        for path, array in changes.new_arrays.items()
+    ]
+    new_ids = {array.id for array in arrays}
+    for id in changes.updated_arrays.keys() | (changes.chunks.keys() - new_ids):
+        node = _base_node(base, id)
+        if not isinstance(node, ArrayNode):
+            raise _not_in_snapshot(base, id)
+        update = changes.updated_arrays.get(id)
+        if update is not None:
+            node = ArrayNode(
+                id, node.path, update.user_data, update.shape, update.dimension_names, node.manifests
+            )
+        arrays.append(node)
+    for node in manifests.rebuilt(base, changes, arrays):
+        nodes[node.path] = node
+    return nodes
+
+
+def _base_node(base: Snapshot, id: NodeId) -> Node:
+    node = base.find_node_by_id(id)
+    if node is None:
+        raise _not_in_snapshot(base, id)
+    return node
+
+
+def _not_in_snapshot(base: Snapshot, id: NodeId) -> FormatError:
+    return FormatError(
+        f"snapshot {base.id} has no such node as the one with id {id}, which the session changed",
+        kind=ErrorKind.INVALID_FILE_FORMAT,
+    )
+
+
+class _Manifests:
+    """Builds the manifests of one commit: those of touched arrays, one array after the other."""
+
+    def __init__(self, assets: Assets, config: RepositoryConfig, spec_version: int) -> None:
+        self._assets = assets
+        self._config = config
+        self._spec_version = spec_version
+        self.files: list[ManifestFileInfo] = []
+        """What the new snapshot has to say of the new manifests."""
+        self.held: list[SealedFile] = []
+        """New manifests that are still to be written."""
+        self.touched: dict[NodeId, Coords] = {}
+        """For each array with changed chunks, which they are: for the transaction log."""
+        self.of_one_array: set[ManifestId] = set()
+        """Old manifests that were read, and that no other array can be using."""
+        self._held_bytes = 0
+
+    def rebuilt(self, base: Snapshot, changes: ChangeSet, arrays: Sequence[ArrayNode]) -> Iterator[ArrayNode]:
+        """Yield each array with the manifests that it has after the commit."""
+        for first in range(0, len(arrays), _FETCHED_TOGETHER):
+            batch = arrays[first : first + _FETCHED_TOGETHER]
+            plans = [self._plan(array, changes) for array in batch]
+            fetched = self._fetch(base, [ref for plan in plans for ref in plan.to_read])
+            for array, plan in zip(batch, plans, strict=True):
+                yield replace(array, manifests=self._build(plan, fetched))
+
+    def _plan(self, array: ArrayNode, changes: ChangeSet) -> ArrayPlan:
+        num_chunks = tuple(dimension.num_chunks for dimension in array.shape)
+        edges = box_edges(self._config, array.path, num_chunks, array.dimension_names)
+        table = changes.chunks.get(array.id)
+        if table is not None:
+            self.touched[array.id] = table.touched_coords(len(num_chunks))
+        return plan_array(array.id, BoxGrid(edges), array.manifests, table)
+
+    def _fetch(self, base: Snapshot, refs: Sequence[ManifestRef]) -> dict[ManifestId, Manifest]:
+        """Return manifests by id; on remote storage those that are not cached come side by side."""
+        ids = list(dict.fromkeys(ref.manifest_id for ref in refs))
+        loads = [partial(self._assets.load_manifest, id, base.manifest_file(id).size_bytes) for id in ids]
+        if self._assets.locality is Locality.REMOTE:
+            fetched = dict(zip(ids, run_all(loads), strict=True))
+        else:
+            fetched = {id: load() for id, load in zip(ids, loads, strict=True)}
+        self.of_one_array.update(id for id, manifest in fetched.items() if len(manifest.node_ids) == 1)
+        return fetched
+
+    def _build(self, plan: ArrayPlan, fetched: Mapping[ManifestId, Manifest]) -> tuple[ManifestRef, ...]:
+        refs = list(plan.kept)
+        for box, columns in build_manifests(plan, fetched):
+            refs.append((box, self._new_manifest(plan.node_id, columns)))
+        # In the order of the boxes, as the reference writes them.
+        refs.sort(key=itemgetter(0))
+        return tuple([ref for _box, ref in refs])
+
+    def _new_manifest(self, node_id: NodeId, columns: RefColumns) -> ManifestRef:
+        id = ManifestId.random()
+        pieces = encode_manifest(id, [(node_id, columns)], spec_version=self._spec_version)
+        file = self._assets.seal_manifest(id, pieces, self._spec_version)
+        self.files.append(ManifestFileInfo(id, file.size_bytes, len(columns)))
+        if self._assets.locality is Locality.REMOTE:
+            self.held.append(file)
+            self._held_bytes += file.size_bytes
+            if self._held_bytes > _MAX_HELD_BYTES:
+                self._assets.write_all(self.held)
+                self.held.clear()
+                self._held_bytes = 0
+        else:
+            # Nothing to be won by waiting.
+            self._assets.write_all([file])
+        return ManifestRef(id, tight_extents(columns.coords))
+
+
+def _manifest_files(
+    base: Snapshot, nodes: Mapping[str, Node], removed: Sequence[str], manifests: _Manifests
+) -> list[ManifestFileInfo]:
+    """Return what the new snapshot says of every manifest that it uses."""
+    kept: set[ManifestId] = set()
+    dropped: set[ManifestId] = set()
+    for path in [*nodes, *removed]:
+        before = base.find_node(path)
+        if isinstance(before, ArrayNode):
+            dropped.update(ref.manifest_id for ref in before.manifests)
+    for node in nodes.values():
+        if isinstance(node, ArrayNode):
+            kept.update(ref.manifest_id for ref in node.manifests)
+    dropped -= kept
+    if dropped - manifests.of_one_array:
+        # A manifest may hold several arrays (nobody writes such, everybody may): another array
+        # may still use it.
+        touched = {*nodes, *removed}
+        for node in base.nodes():
+            if isinstance(node, ArrayNode) and node.path not in touched:
+                dropped.difference_update(ref.manifest_id for ref in node.manifests)
+    files = [file for file in base.manifest_files() if file.id not in dropped]
+    return [*files, *manifests.files]

@@ -1,0 +1,57 @@
+"""What a session needs to know of the repository's history: one protocol, implemented above.
+
+A session writes immutable objects; the one mutable step of a commit, moving the branch, is the
+repository's. The layers allow a session to know the repository only through this protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.repo_info_records import NewSnapshot
+
+
+class History(Protocol):
+    """The mutable half of a repository, as a session sees it.
+
+    Implementations are safe to call from several threads, and they pickle: what they need to
+    reach storage travels with the `Assets` that they share with the session.
+    """
+
+    @property
+    def spec_version(self) -> int:
+        """The version of the format that new files are written in: 1 or 2."""
+        ...
+
+    def publish_commit(
+        self,
+        branch: str,
+        snapshot: NewSnapshot,
+        *,
+        expected_tip: SnapshotId,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Make a written snapshot the tip of a branch, atomically.
+
+        Returns only when the commit is in the history, for good. When an answer of the storage
+        is lost, the history is read again to find out what became of it. `check` is one more
+        thing to find out before anything is changed; it may run beside the first read.
+
+        Raises
+        ------
+        ConflictError
+            The tip of `branch` is not `expected_tip`: somebody else has committed. In spec 1
+            also when the branch is gone.
+        RefNotFoundError
+            The branch is gone (spec 2).
+        ReadOnlyError
+            The status of the repository is read-only.
+        """
+        ...
+
+    def has_commit(self, branch: str, id: SnapshotId) -> bool:
+        """Tell whether a snapshot has become part of the history, asking storage."""
+        ...

@@ -1,0 +1,162 @@
+"""Which manifests an array has after a commit: kept, dropped, or built anew box by box.
+
+The table of protocol 3.5, on columns: no Python object for a chunk ref, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from icechunk._engine.format.chunk_refs import RefColumns
+from icechunk._engine.session.splitting import BoxGrid, Coords, row_keys
+from icechunk.errors import ErrorKind, FormatError
+
+if TYPE_CHECKING:
+    from icechunk._engine.changes.chunk_table import ChunkTable
+    from icechunk._engine.format.ids import ManifestId, NodeId
+    from icechunk._engine.format.manifest import Manifest
+    from icechunk._engine.format.snapshot_records import ManifestRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayPlan:
+    """What to do with the manifests of one array that the session has touched."""
+
+    node_id: NodeId
+    grid: BoxGrid
+    live: RefColumns
+    """The session's refs within the array, sorted."""
+    touched: Coords
+    """Where the session set or deleted a ref, within the array."""
+    changed_boxes: frozenset[int]
+    kept: Sequence[tuple[int, ManifestRef]]
+    """Manifests that stay as they are, with their box."""
+    to_read: Sequence[ManifestRef]
+    """Manifests of whose refs new ones are made."""
+
+
+def plan_array(
+    node_id: NodeId, grid: BoxGrid, old: Sequence[ManifestRef], table: ChunkTable | None
+) -> ArrayPlan:
+    """Decide about each of an array's `old` manifests, without reading any.
+
+    What lies outside of the array's (new) grid is dropped; what lies within one box that the
+    session left alone stays; the rest is read and distributed.
+    """
+    ndim = len(grid.edges)
+    if table is None:
+        live = RefColumns.empty(ndim)
+        touched: Coords = np.empty((0, ndim), np.uint32)
+        changed: frozenset[int] = frozenset()
+    else:
+        live = table.live_columns(ndim)
+        touched = table.touched_coords(ndim)
+        inside = grid.contains(touched)
+        if not inside.all():
+            # The array was made smaller after these were set.
+            touched = touched[inside]
+            live = live.take(np.flatnonzero(grid.contains(live.coords)))
+        changed = frozenset(np.unique(grid.boxes_of(touched)).tolist())
+    kept: list[tuple[int, ManifestRef]] = []
+    to_read: list[ManifestRef] = []
+    for ref in old:
+        box = grid.box_holding(ref.extents)
+        if box is not None and box not in changed:
+            kept.append((box, ref))
+        elif grid.intersects(ref.extents):
+            to_read.append(ref)
+    return ArrayPlan(
+        node_id=node_id,
+        grid=grid,
+        live=live,
+        touched=touched,
+        changed_boxes=changed,
+        kept=kept,
+        to_read=to_read,
+    )
+
+
+def build_manifests(
+    plan: ArrayPlan, manifests: Mapping[ManifestId, Manifest]
+) -> Iterator[tuple[int, RefColumns]]:
+    """Yield the refs of each new manifest, sorted and never empty, with the box that they are in."""
+    survivors: dict[int, list[RefColumns]] = {}
+    for ref in plan.to_read:
+        columns = _refs_within(plan, ref, manifests[ref.manifest_id])
+        for box, rows in _by_box(plan.grid, columns):
+            if box in plan.changed_boxes:
+                survivors.setdefault(box, []).append(rows)
+            else:
+                # Only distributed: one manifest for each old one and each box that it reaches into.
+                yield box, rows
+    fresh = dict(_by_box(plan.grid, plan.live))
+    touched = dict(_split_rows(plan.grid, plan.touched))
+    empty = RefColumns.empty(len(plan.grid.edges))
+    for box in sorted(plan.changed_boxes):
+        merged = merge_refs(survivors.pop(box, []), fresh.get(box, empty), plan.touched[touched[box]])
+        if len(merged):
+            yield box, merged
+
+
+def merge_refs(old: Sequence[RefColumns], new: RefColumns, touched: Coords) -> RefColumns:
+    """Lay sorted `new` refs over `old` ones, which are dropped wherever something was `touched`."""
+    if not old:
+        return new
+    base = old[0] if len(old) == 1 else RefColumns.concat(old)
+    base_keys, new_keys, touched_keys = row_keys(base.coords, new.coords, touched)
+    if not _is_ascending(base_keys):
+        # Several old manifests, or a file whose refs are not in the order that the format asks for.
+        order = np.argsort(base_keys, kind="stable")
+        base, base_keys = base.take(order), base_keys[order]
+    # Both ends, in case a damaged file has a coordinate twice.
+    starts = np.searchsorted(base_keys, touched_keys, side="left")
+    ends = np.searchsorted(base_keys, touched_keys, side="right")
+    size = len(base) + 1
+    covered = np.bincount(starts, minlength=size) - np.bincount(ends, minlength=size)
+    kept = np.flatnonzero(np.cumsum(covered[:-1]) == 0)
+    positions = np.searchsorted(base_keys[kept], new_keys)
+    order = np.insert(kept, positions, np.arange(len(base), len(base) + len(new)))
+    return RefColumns.concat([base, new]).take(order)
+
+
+def _refs_within(plan: ArrayPlan, ref: ManifestRef, manifest: Manifest) -> RefColumns:
+    refs = manifest.find_array(plan.node_id)
+    if refs is None:
+        raise FormatError(
+            f"manifest {ref.manifest_id} has no refs of the array with id {plan.node_id}, "
+            "although the snapshot says so",
+            kind=ErrorKind.INVALID_FILE_FORMAT,
+        )
+    columns = refs.columns()
+    inside = plan.grid.contains(columns.coords)
+    return columns if inside.all() else columns.take(np.flatnonzero(inside))
+
+
+def _by_box(grid: BoxGrid, columns: RefColumns) -> Iterator[tuple[int, RefColumns]]:
+    for box, rows in _split_rows(grid, columns.coords):
+        yield box, columns if len(rows) == len(columns) else columns.take(rows)
+
+
+def _split_rows(grid: BoxGrid, coords: Coords) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Yield each box that has some of the rows, with their numbers, in order."""
+    if not len(coords):
+        return
+    boxes = grid.boxes_of(coords)
+    first = int(boxes[0])
+    if (boxes == first).all():
+        yield first, np.arange(len(coords))
+        return
+    order = np.argsort(boxes, kind="stable")
+    ordered = boxes[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    for start, end in zip(starts, [*starts[1:], len(ordered)], strict=True):
+        yield int(ordered[start]), order[start:end]
+
+
+def _is_ascending(keys: npt.NDArray[np.uint64]) -> bool:
+    return bool((keys[1:] > keys[:-1]).all())
