@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from icechunk._engine.format.ids import SnapshotId
     from icechunk._engine.format.snapshot import Snapshot
     from icechunk._engine.session.history import History
-    from icechunk._values.config import RepositoryConfig
+    from icechunk._values.repository_config import RepositoryConfig
     from icechunk.abc.storage import Buffer
 
 _log = logging.getLogger("icechunk.session")

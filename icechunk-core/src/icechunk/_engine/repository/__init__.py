@@ -1,0 +1,1 @@
+"""Opening, refs, history and the updates of what is mutable."""

@@ -1,0 +1,392 @@
+"""Refs and history of a spec 1 repository: a small object for each ref, a chain of snapshot files.
+
+Protocol 3.1 and 3.2, second columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from icechunk._engine.assets.clock import now_us
+from icechunk._engine.format.config_document import decode_yaml, encode_yaml
+from icechunk._engine.format.ids import ObjectId12
+from icechunk._engine.format.layout import (
+    CONFIG_PATH,
+    REFS_PREFIX,
+    RefEntry,
+    backup_name,
+    backup_path,
+    branch_ref_path,
+    parse_ref_path,
+    tag_ref_path,
+    tag_tombstone_path,
+)
+from icechunk._engine.format.refs_v1 import decode_ref, encode_ref
+from icechunk._engine.format.repo_info_records import NewSnapshot
+from icechunk._engine.repository.ref_errors import (
+    branch_update_conflict,
+    commit_conflict,
+    main_cannot_be_deleted,
+    ref_not_found,
+)
+from icechunk._engine.repository.repo_file import wait_after
+from icechunk.abc.storage import (
+    NOT_YET_CREATED,
+    Landed,
+    LostRace,
+    ObjectKind,
+    PutOutcome,
+    Version,
+)
+from icechunk.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ErrorKind,
+    FormatError,
+    InvalidInputError,
+    ObjectNotFoundError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from icechunk._engine.assets.assets import Assets
+    from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.values import JsonValue
+
+_JSON = "application/json"
+_YAML = "application/yaml"
+
+
+class _Ref(NamedTuple):
+    target: SnapshotId
+    version: Version
+
+
+class HistoryV1:
+    """Each ref is one object, changed by compare-and-set; the history is in the snapshots."""
+
+    spec_version = 1
+
+    def __init__(self, assets: Assets, *, config_version: Version | None = None) -> None:
+        self._assets = assets
+        # The version of config.yaml that this handle has seen; None if there was none.
+        self._config_version = config_version
+
+    def __reduce__(self) -> tuple[Callable[..., HistoryV1], tuple[Assets, Version | None]]:
+        return _restored, (self._assets, self._config_version)
+
+    def over(self, assets: Assets) -> HistoryV1:
+        """Return the same history over other assets of the same repository."""
+        return HistoryV1(assets, config_version=self._config_version)
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def branch_names(self) -> set[str]:
+        return {entry.name for entry in self._entries() if not entry.is_tag}
+
+    def tag_names(self) -> set[str]:
+        names: set[str] = set()
+        deleted: set[str] = set()
+        for entry in self._entries():
+            if entry.is_tag:
+                (deleted if entry.is_tombstone else names).add(entry.name)
+        return names - deleted
+
+    def lookup_branch(self, name: str) -> SnapshotId:
+        _check_name(name)
+        ref = self._find(branch_ref_path(name))
+        if ref is None:
+            raise ref_not_found(name)
+        return ref.target
+
+    def lookup_tag(self, name: str) -> SnapshotId:
+        _check_name(name)
+        ref = self._find(tag_ref_path(name))
+        if ref is None or self._exists(tag_tombstone_path(name)):
+            raise ref_not_found(name)
+        return ref.target
+
+    def writable_tip(self, branch: str) -> SnapshotId:
+        """Return the tip of a branch that somebody wants to write to."""
+        return self.lookup_branch(branch)
+
+    def check_snapshot(self, id: SnapshotId) -> None:
+        self._assets.load_snapshot(id)
+
+    def lookup_snapshot(self, id: SnapshotId) -> NewSnapshot:
+        snapshot = self._assets.load_snapshot(id)
+        return NewSnapshot(
+            id=snapshot.id,
+            parent_id=snapshot.parent_id,
+            flushed_at=snapshot.flushed_at,
+            message=snapshot.message,
+            metadata=snapshot.metadata,
+        )
+
+    def ancestry(self, id: SnapshotId) -> Iterator[NewSnapshot]:
+        """Yield the snapshot and its ancestors, newest first: one GET each, unless cached."""
+        # The first is read at once, so that an unknown id is an error here and not later.
+        return self._chain(self.lookup_snapshot(id))
+
+    def _chain(self, record: NewSnapshot) -> Iterator[NewSnapshot]:
+        seen = {record.id}
+        yield record
+        while (parent := record.parent_id) is not None:
+            if parent in seen:
+                raise FormatError(
+                    f"the history of snapshot {record.id} goes round in a circle",
+                    kind=ErrorKind.INVALID_FILE_FORMAT,
+                )
+            seen.add(parent)
+            record = self.lookup_snapshot(parent)
+            yield record
+
+    def ancestry_of_branch(self, name: str) -> Iterator[NewSnapshot]:
+        return self.ancestry(self.lookup_branch(name))
+
+    def ancestry_of_tag(self, name: str) -> Iterator[NewSnapshot]:
+        return self.ancestry(self.lookup_tag(name))
+
+    def has_commit(self, branch: str, id: SnapshotId) -> bool:
+        ref = self._find(branch_ref_path(branch))
+        return ref is not None and self._descends(ref.target, id)
+
+    def _descends(self, tip: SnapshotId, ancestor: SnapshotId) -> bool:
+        return any(record.id == ancestor for record in self.ancestry(tip))
+
+    # -- branches ---------------------------------------------------------------------------------
+
+    def create_branch(self, name: str, id: SnapshotId) -> None:
+        _check_name(name)
+        self.check_snapshot(id)
+        self._create_branch(name, id)
+
+    def create_main(self, id: SnapshotId) -> None:
+        """Write the first ref of a new repository."""
+        self._create_branch("main", id)
+
+    def _create_branch(self, name: str, id: SnapshotId) -> None:
+        path = branch_ref_path(name)
+        if not self._create_ref(path, id):
+            there = self._find(path)
+            raise branch_update_conflict(None, None if there is None else there.target)
+
+    def delete_branch(self, name: str) -> None:
+        if name == "main":
+            raise main_cannot_be_deleted()
+        _check_name(name)
+        path = branch_ref_path(name)
+        # Spec 1 has no conditional delete. Where there is a lock, no commit slips in between.
+        with self._assets.backend.exclusive(path):
+            if self._find(path) is None:
+                raise ref_not_found(name)
+            failures = self._assets.backend.delete([path])
+        for failure in failures:
+            raise StorageError(
+                f"cannot delete `{failure.path}`: {failure.reason}", kind=ErrorKind.OBJECT_STORE
+            )
+
+    def reset_branch(self, name: str, to: SnapshotId, *, expected_tip: SnapshotId | None) -> None:
+        _check_name(name)
+        self.check_snapshot(to)
+
+        def check(ref: _Ref | None) -> None:
+            if ref is None:
+                raise ref_not_found(name)
+            if expected_tip is not None and ref.target != expected_tip:
+                raise branch_update_conflict(expected_tip, ref.target)
+
+        self._move(branch_ref_path(name), to, check, landed=lambda ref: ref.target == to)
+
+    def publish_commit(
+        self,
+        branch: str,
+        snapshot: NewSnapshot,
+        *,
+        expected_tip: SnapshotId,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """See `icechunk._engine.session.history.History`."""
+        if check is not None:
+            check()
+
+        def check_tip(ref: _Ref | None) -> None:
+            if ref is None or ref.target != expected_tip:
+                raise commit_conflict(expected_tip, None if ref is None else ref.target)
+
+        self._move(
+            branch_ref_path(branch),
+            snapshot.id,
+            check_tip,
+            # Others may have committed on top of us before we look again.
+            landed=lambda ref: self._descends(ref.target, snapshot.id),
+        )
+
+    def _move(
+        self,
+        path: str,
+        to: SnapshotId,
+        check: Callable[[_Ref | None], None],
+        *,
+        landed: Callable[[_Ref], bool],
+    ) -> None:
+        """Point a branch to another snapshot, if `check` accepts what it points to now.
+
+        `landed` tells from the branch's state whether an attempt whose answer was lost has
+        succeeded after all.
+        """
+        settings = self._assets.settings
+        losses = 0
+        is_unresolved = False
+        while True:
+            with self._assets.backend.exclusive(path):
+                ref = self._find(path)
+                if is_unresolved and ref is not None and landed(ref):
+                    return
+                check(ref)
+                outcome = self._assets.backend.put(
+                    path,
+                    encode_ref(to),
+                    expected=NOT_YET_CREATED if ref is None else ref.version,
+                    kind=ObjectKind.REF,
+                    content_type=_JSON,
+                )
+            if isinstance(outcome, Landed):
+                return
+            is_unresolved = is_unresolved or not isinstance(outcome, LostRace)
+            losses += 1
+            if losses > settings.repo_update_max_tries:
+                raise ConflictError(
+                    message=f"ref `{path}` cannot be updated after {losses} attempts, "
+                    "too many concurrent changes",
+                    kind=ErrorKind.UPDATE_ATTEMPTS_EXHAUSTED,
+                )
+            wait_after(losses, settings)
+
+    # -- tags -------------------------------------------------------------------------------------
+
+    def create_tag(self, name: str, id: SnapshotId) -> None:
+        _check_name(name)
+        self.check_snapshot(id)
+        if self._exists(tag_tombstone_path(name)) or not self._create_ref(tag_ref_path(name), id):
+            raise AlreadyExistsError(
+                f"tag already exists, tags are immutable: `{name}`",
+                kind=ErrorKind.TAG_ALREADY_EXISTS,
+            )
+
+    def delete_tag(self, name: str) -> None:
+        self.lookup_tag(name)
+        # Lost or unknown: whoever it was, the tag is deleted or its deletion can be repeated.
+        outcome = self._assets.backend.put(
+            tag_tombstone_path(name), b"", expected=NOT_YET_CREATED, kind=ObjectKind.REF
+        )
+        if isinstance(outcome, LostRace):
+            raise ref_not_found(name)
+        if not isinstance(outcome, Landed) and not self._exists(tag_tombstone_path(name)):
+            raise _no_answer(tag_tombstone_path(name), outcome)
+
+    # -- configuration ----------------------------------------------------------------------------
+
+    def load_config_document(self) -> Mapping[str, JsonValue] | None:
+        """Return the persisted configuration, as a document, if there is any."""
+        try:
+            data, _version = self._assets.backend.fetch(CONFIG_PATH)
+        except ObjectNotFoundError:
+            return None
+        return decode_yaml(data, name=CONFIG_PATH)
+
+    def save_config_document(self, document: Mapping[str, JsonValue]) -> None:
+        """Persist the configuration, if nobody has since this handle read it.
+
+        The handle keeps the version that it had when it was opened: a second call on the same
+        handle is a conflict too, as with the reference.
+        """
+        data = encode_yaml(document)
+        backend = self._assets.backend
+        outcome: PutOutcome
+        if self._config_version is None:
+            outcome = backend.put(
+                CONFIG_PATH,
+                data,
+                expected=NOT_YET_CREATED,
+                kind=ObjectKind.REF,
+                content_type=_YAML,
+            )
+        else:
+            name = backup_name(CONFIG_PATH, now_us() // 1000, str(ObjectId12.random()))
+            outcome = backend.replace(
+                CONFIG_PATH,
+                data,
+                expected=self._config_version,
+                backup=backup_path(name),
+                kind=ObjectKind.REF,
+                content_type=_YAML,
+            )
+        if isinstance(outcome, Landed):
+            return
+        if not isinstance(outcome, LostRace) and self._holds(CONFIG_PATH, data):
+            return
+        raise ConflictError(message="config was updated by other session", kind=ErrorKind.CONFIG_UPDATED)
+
+    # -- objects ----------------------------------------------------------------------------------
+
+    def _entries(self) -> Iterator[RefEntry]:
+        for path in self._assets.backend.list_paths(REFS_PREFIX):
+            yield parse_ref_path(path)
+
+    def _find(self, path: str) -> _Ref | None:
+        try:
+            data, version = self._assets.backend.fetch(path)
+        except ObjectNotFoundError:
+            return None
+        return _Ref(decode_ref(data, name=path), version or Version(""))
+
+    def _exists(self, path: str) -> bool:
+        try:
+            self._assets.backend.stat(path)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        try:
+            return self._assets.backend.fetch(path).data == data
+        except ObjectNotFoundError:
+            return False
+
+    def _create_ref(self, path: str, id: SnapshotId) -> bool:
+        """Write a ref if there is none; tell whether it is ours that is there now."""
+        data = encode_ref(id)
+        outcome = self._assets.backend.put(
+            path, data, expected=NOT_YET_CREATED, kind=ObjectKind.REF, content_type=_JSON
+        )
+        if isinstance(outcome, (Landed, LostRace)):
+            return isinstance(outcome, Landed)
+        # Ours, or another's that says the same: no difference can be seen.
+        if self._holds(path, data):
+            return True
+        if self._exists(path):
+            return False
+        raise _no_answer(path, outcome)
+
+
+def _restored(assets: Assets, config_version: Version | None) -> HistoryV1:
+    return HistoryV1(assets, config_version=config_version)
+
+
+def _check_name(name: str) -> None:
+    if "/" in name:
+        raise InvalidInputError(f"invalid ref name `{name}`", kind=ErrorKind.INVALID_REF_NAME)
+
+
+def _no_answer(path: str, outcome: PutOutcome) -> StorageError:
+    cause = getattr(outcome, "cause", None)
+    error = StorageError(
+        f"storage did not answer whether it wrote `{path}`, and it is not there: {cause}",
+        kind=ErrorKind.OBJECT_STORE,
+    )
+    error.__cause__ = cause
+    return error

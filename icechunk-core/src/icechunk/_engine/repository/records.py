@@ -1,0 +1,90 @@
+"""What both spec versions can tell of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from icechunk._engine.assets.assets import Assets
+    from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.repo_info_records import NewSnapshot
+    from icechunk._engine.format.values import JsonValue
+
+
+class SnapshotRecord(Protocol):
+    """A snapshot as the history knows it. Times are microseconds since the epoch, UTC."""
+
+    @property
+    def id(self) -> SnapshotId: ...
+    @property
+    def parent_id(self) -> SnapshotId | None: ...
+    @property
+    def flushed_at(self) -> int: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, JsonValue]: ...
+
+
+class RefsAndHistory(Protocol):
+    """The mutable half of a repository: refs, history, persisted configuration.
+
+    One implementation for each spec version. A superset of what a session sees
+    (`icechunk._engine.session.history.History`). Every read asks storage; nothing is trusted
+    from before.
+    """
+
+    @property
+    def spec_version(self) -> int: ...
+
+    def over(self, assets: Assets) -> RefsAndHistory:
+        """Return the same history over other assets of the same repository."""
+        ...
+
+    def branch_names(self) -> set[str]: ...
+    def tag_names(self) -> set[str]: ...
+
+    def lookup_branch(self, name: str) -> SnapshotId:
+        """Return the tip of a branch; RefNotFoundError if there is none of this name."""
+        ...
+
+    def lookup_tag(self, name: str) -> SnapshotId:
+        """Return the snapshot of a tag; RefNotFoundError if there is none of this name."""
+        ...
+
+    def writable_tip(self, branch: str) -> SnapshotId:
+        """Return the tip of a branch to write to; ReadOnlyError if the status forbids that."""
+        ...
+
+    def check_snapshot(self, id: SnapshotId) -> None:
+        """Raise unless the snapshot is one of this repository's."""
+        ...
+
+    def lookup_snapshot(self, id: SnapshotId) -> SnapshotRecord: ...
+
+    def ancestry(self, id: SnapshotId) -> Iterator[SnapshotRecord]:
+        """Yield the snapshot and its ancestors, newest first."""
+        ...
+
+    def ancestry_of_branch(self, name: str) -> Iterator[SnapshotRecord]: ...
+    def ancestry_of_tag(self, name: str) -> Iterator[SnapshotRecord]: ...
+
+    def create_branch(self, name: str, id: SnapshotId) -> None: ...
+    def delete_branch(self, name: str) -> None: ...
+    def reset_branch(self, name: str, to: SnapshotId, *, expected_tip: SnapshotId | None) -> None: ...
+    def create_tag(self, name: str, id: SnapshotId) -> None: ...
+    def delete_tag(self, name: str) -> None: ...
+
+    def publish_commit(
+        self,
+        branch: str,
+        snapshot: NewSnapshot,
+        *,
+        expected_tip: SnapshotId,
+        check: Callable[[], None] | None = None,
+    ) -> None: ...
+    def has_commit(self, branch: str, id: SnapshotId) -> bool: ...
+
+    def load_config_document(self) -> Mapping[str, JsonValue] | None: ...
+    def save_config_document(self, document: Mapping[str, JsonValue]) -> None: ...

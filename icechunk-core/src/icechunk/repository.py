@@ -1,0 +1,485 @@
+"""`Repository`: where everything begins, versioned arrays at one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from icechunk._async_forms import async_class_form, async_form, async_iterator_form
+from icechunk._display.blocks import Block
+from icechunk._display.html import html
+from icechunk._engine.format.ids import SnapshotId
+from icechunk._engine.repository.repository import EngineRepository
+from icechunk._values.enums import SpecVersion
+from icechunk._values.records import aware
+from icechunk.config import RepositoryConfig
+from icechunk.session import Session
+from icechunk.snapshots import SnapshotInfo
+from icechunk.storage import Storage, StorageSettings
+
+if TYPE_CHECKING:
+    from icechunk.store import IcechunkStore
+
+__all__ = ["Repository"]
+
+
+class Repository:
+    """A handle on one repository.
+
+    Make one with `create`, `open` or `open_or_create`. A handle keeps a configuration and caches, and
+    reads the state of branches and tags anew for each question, so several handles, threads and
+    processes see the same. It may be used from several threads and in forked children, and it
+    pickles: the copy connects to the same storage, with the same configuration.
+
+    Every method that reads or writes storage blocks; its twin with ``_async`` behind the name awaits.
+    """
+
+    _engine: EngineRepository
+
+    def __init__(self, engine: EngineRepository) -> None:
+        if not isinstance(engine, EngineRepository):
+            raise TypeError(
+                "use Repository.create, Repository.open or Repository.open_or_create; "
+                f"a repository is not made from an instance of {type(engine)}"
+            )
+        self._engine = engine
+
+    # -- making and opening -----------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        storage: Storage,
+        config: RepositoryConfig | None = None,
+        *,
+        spec_version: SpecVersion | int | None = None,
+        check_clean_root: bool = True,
+    ) -> Repository:
+        """Make a repository, with one empty snapshot and the branch `main`.
+
+        Parameters
+        ----------
+        storage
+            Where. Nothing may be there.
+        config
+            How the repository is to behave. Persisted, unless it says nothing.
+        spec_version
+            The version of the format, 1 or 2. By default the newest.
+        check_clean_root
+            Look whether anything is there. Without it only a repository is in the way.
+
+        Raises
+        ------
+        InvalidInputError
+            Something is there.
+        ConflictError
+            A repository is there, or somebody else was faster.
+        ReadOnlyError
+            The storage is read-only.
+        """
+        engine = EngineRepository.create(
+            storage.location,
+            _checked_config(config),
+            spec_version=_spec_version(spec_version),
+            check_clean_root=check_clean_root,
+        )
+        return cls(engine)
+
+    create_async = async_class_form(create)
+
+    @classmethod
+    def open(cls, storage: Storage, config: RepositoryConfig | None = None) -> Repository:
+        """Open the repository at a place.
+
+        Parameters
+        ----------
+        storage
+            Where.
+        config
+            What this handle does differently from the persisted configuration. Not persisted, unless
+            `save_config` is called.
+
+        Raises
+        ------
+        RepositoryNotFoundError
+            There is none.
+        FormatError
+            It is damaged, or of a newer format than this library knows.
+        """
+        return cls(EngineRepository.open(storage.location, _checked_config(config)))
+
+    open_async = async_class_form(open)  # noqa: A003
+
+    @classmethod
+    def open_or_create(
+        cls,
+        storage: Storage,
+        config: RepositoryConfig | None = None,
+        *,
+        create_version: SpecVersion | int | None = None,
+        check_clean_root: bool = True,
+    ) -> Repository:
+        """Open the repository at a place, or make one if there is none.
+
+        `create_version` and `check_clean_root` matter only if it is made; a repository of another
+        version is opened as it is. Several may do this at once: all get the same repository.
+        """
+        engine = EngineRepository.open_or_create(
+            storage.location,
+            _checked_config(config),
+            spec_version=_spec_version(create_version),
+            check_clean_root=check_clean_root,
+        )
+        return cls(engine)
+
+    open_or_create_async = async_class_form(open_or_create)
+
+    @classmethod
+    def exists(cls, storage: Storage, storage_settings: StorageSettings | None = None) -> bool:
+        """Tell whether there is a repository."""
+        version = EngineRepository.find_spec_version(storage.location, storage_settings)
+        return version is not None
+
+    exists_async = async_class_form(exists)
+
+    @classmethod
+    def fetch_spec_version(
+        cls, storage: Storage, storage_settings: StorageSettings | None = None
+    ) -> SpecVersion | None:
+        """Return the format version of the repository that is there, `None` if there is none."""
+        version = EngineRepository.find_spec_version(storage.location, storage_settings)
+        return None if version is None else SpecVersion(version)
+
+    fetch_spec_version_async = async_class_form(fetch_spec_version)
+
+    # -- configuration ----------------------------------------------------------------------------
+
+    @classmethod
+    def fetch_config(cls, storage: Storage) -> RepositoryConfig | None:
+        """Return the persisted configuration, `None` if the repository has none.
+
+        Raises
+        ------
+        RepositoryNotFoundError
+            There is no repository.
+        """
+        return EngineRepository.fetch_config(storage.location)
+
+    fetch_config_async = async_class_form(fetch_config)
+
+    def save_config(self) -> None:
+        """Persist this handle's configuration, for everybody who opens the repository from now on.
+
+        Raises
+        ------
+        ConflictError
+            In a repository of spec version 1, the persisted configuration is not the one that this
+            handle was opened with.
+        """
+        self._engine.save_config()
+
+    save_config_async = async_form(save_config)
+
+    def reopen(self, config: RepositoryConfig | None = None) -> Repository:
+        """Return another handle with `config` over this handle's configuration.
+
+        Needs no storage, and shares the caches.
+        """
+        return type(self)(self._engine.reopen(_checked_config(config)))
+
+    reopen_async = async_form(reopen)
+
+    @property
+    def config(self) -> RepositoryConfig:
+        """A copy of this handle's configuration; `reopen` makes a handle with another one."""
+        return deepcopy(self._engine.config)
+
+    @property
+    def storage(self) -> Storage:
+        """Where the repository is."""
+        return Storage._from_location(self._engine.location)
+
+    @property
+    def spec_version(self) -> SpecVersion:
+        """The version of the repository's format."""
+        return SpecVersion(self._engine.spec_version)
+
+    # -- branches ---------------------------------------------------------------------------------
+
+    def create_branch(self, branch: str, snapshot_id: str) -> None:
+        """Make a branch whose tip is a snapshot.
+
+        Raises
+        ------
+        AlreadyExistsError
+            There is such a branch (spec version 1: a `ConflictError`).
+        SnapshotNotFoundError
+            There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
+        """
+        self._engine.create_branch(_name(branch), SnapshotId.parse(snapshot_id))
+
+    create_branch_async = async_form(create_branch)
+
+    def list_branches(self) -> set[str]:
+        """Return the names of all branches."""
+        return self._engine.history.branch_names()
+
+    list_branches_async = async_form(list_branches)
+
+    def lookup_branch(self, branch: str) -> str:
+        """Return the id of a branch's tip.
+
+        Raises
+        ------
+        RefNotFoundError
+            There is no such branch.
+        """
+        return str(self._engine.history.lookup_branch(_name(branch)))
+
+    lookup_branch_async = async_form(lookup_branch)
+
+    def reset_branch(self, branch: str, snapshot_id: str, *, from_snapshot_id: str | None = None) -> None:
+        """Make any snapshot the tip of a branch, whatever the tip was.
+
+        The old tip and its ancestors are lost to everybody, unless other branches or tags lead there.
+
+        Parameters
+        ----------
+        branch
+            Which branch.
+        snapshot_id
+            The new tip.
+        from_snapshot_id
+            Do it only if this is the tip now.
+
+        Raises
+        ------
+        ConflictError
+            The tip is not `from_snapshot_id`.
+        RefNotFoundError
+            There is no such branch.
+        """
+        expected = None if from_snapshot_id is None else SnapshotId.parse(from_snapshot_id)
+        self._engine.reset_branch(_name(branch), SnapshotId.parse(snapshot_id), expected_tip=expected)
+
+    reset_branch_async = async_form(reset_branch)
+
+    def delete_branch(self, branch: str) -> None:
+        """Delete a branch, and no snapshots.
+
+        Raises
+        ------
+        SessionStateError
+            It is `main`.
+        RefNotFoundError
+            There is no such branch.
+        """
+        self._engine.delete_branch(_name(branch))
+
+    delete_branch_async = async_form(delete_branch)
+
+    # -- tags -------------------------------------------------------------------------------------
+
+    def create_tag(self, tag: str, snapshot_id: str) -> None:
+        """Give a snapshot a name for ever. A name that was once deleted cannot be used again.
+
+        Raises
+        ------
+        AlreadyExistsError
+            There is such a tag, or there was.
+        SnapshotNotFoundError
+            There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
+        """
+        self._engine.create_tag(_name(tag), SnapshotId.parse(snapshot_id))
+
+    create_tag_async = async_form(create_tag)
+
+    def list_tags(self) -> set[str]:
+        """Return the names of all tags."""
+        return self._engine.history.tag_names()
+
+    list_tags_async = async_form(list_tags)
+
+    def lookup_tag(self, tag: str) -> str:
+        """Return the id of the snapshot that a tag names.
+
+        Raises
+        ------
+        RefNotFoundError
+            There is no such tag.
+        """
+        return str(self._engine.history.lookup_tag(_name(tag)))
+
+    lookup_tag_async = async_form(lookup_tag)
+
+    def delete_tag(self, tag: str) -> None:
+        """Delete a tag, and no snapshots.
+
+        Raises
+        ------
+        RefNotFoundError
+            There is no such tag.
+        """
+        self._engine.delete_tag(_name(tag))
+
+    delete_tag_async = async_form(delete_tag)
+
+    # -- history ----------------------------------------------------------------------------------
+
+    def lookup_snapshot(self, snapshot_id: str) -> SnapshotInfo:
+        """Return what is known of a snapshot.
+
+        Raises
+        ------
+        SnapshotNotFoundError
+            There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
+        """
+        return SnapshotInfo._of(self._engine.history.lookup_snapshot(SnapshotId.parse(snapshot_id)))
+
+    lookup_snapshot_async = async_form(lookup_snapshot)
+
+    def ancestry(
+        self,
+        *,
+        branch: str | None = None,
+        tag: str | None = None,
+        snapshot_id: str | None = None,
+    ) -> Iterator[SnapshotInfo]:
+        """Iterate over a snapshot and all its ancestors, newest first.
+
+        Exactly one of the parameters says which snapshot. What others commit meanwhile is not seen.
+        """
+        _exactly_one(branch, tag, snapshot_id)
+        records = self._engine.ancestry(
+            branch=branch,
+            tag=tag,
+            snapshot_id=None if snapshot_id is None else SnapshotId.parse(snapshot_id),
+        )
+        return map(SnapshotInfo._of, records)
+
+    async_ancestry = async_iterator_form(ancestry, name="async_ancestry")
+
+    # -- sessions ---------------------------------------------------------------------------------
+
+    def readonly_session(
+        self,
+        branch: str | None = None,
+        *,
+        tag: str | None = None,
+        snapshot_id: str | None = None,
+        as_of: datetime | None = None,
+    ) -> Session:
+        """Open a snapshot for reading.
+
+        Exactly one of `branch`, `tag` and `snapshot_id` says which.
+
+        Parameters
+        ----------
+        branch
+            The tip that this branch has now.
+        tag
+            What this tag names.
+        snapshot_id
+            This snapshot.
+        as_of
+            With `branch`: the newest snapshot of its history that was written then or before. A
+            datetime that knows its time zone.
+
+        Raises
+        ------
+        RefNotFoundError
+            There is no such branch or tag.
+        SnapshotNotFoundError
+            There is no such snapshot (spec version 1: an `ObjectNotFoundError`), or none so old.
+        """
+        if as_of is not None:
+            aware(as_of)
+            if branch is None:
+                raise ValueError("as_of argument must be provided together with a branch name")
+        _exactly_one(branch, tag, snapshot_id)
+        id = self._engine.resolve(
+            branch=branch,
+            tag=tag,
+            snapshot_id=None if snapshot_id is None else SnapshotId.parse(snapshot_id),
+            as_of=as_of,
+        )
+        return Session(self._engine.readonly_session(id))
+
+    readonly_session_async = async_form(readonly_session)
+
+    def writable_session(self, branch: str) -> Session:
+        """Open the tip of a branch for reading, writing and committing.
+
+        Raises
+        ------
+        RefNotFoundError
+            There is no such branch.
+        ReadOnlyError
+            The storage is read-only, or the repository's status is.
+        """
+        return Session(self._engine.writable_session(_name(branch)))
+
+    writable_session_async = async_form(writable_session)
+
+    @contextmanager
+    def transaction(
+        self, branch: str, *, message: str, metadata: Mapping[str, Any] | None = None
+    ) -> Iterator[IcechunkStore]:
+        """Give a store to write to, and commit at the end of the block.
+
+        If the block raises, nothing is committed. If it changes nothing, the commit raises.
+
+        Parameters
+        ----------
+        branch
+            Where to commit to.
+        message, metadata
+            Of the commit; see `Session.commit`.
+        """
+        session = self.writable_session(branch)
+        yield session.store
+        session.commit(message, metadata)
+
+    # -- looks ------------------------------------------------------------------------------------
+
+    def _block(self) -> Block:
+        return Block(
+            f"icechunk.Repository (v{self._engine.spec_version})",
+            [("storage", repr(self.storage)), ("config", "<RepositoryConfig ...>")],
+        )
+
+    def __repr__(self) -> str:
+        return self._block().text()
+
+    def _repr_html_(self) -> str:
+        return html(self._block())
+
+
+def _spec_version(version: object) -> int:
+    if version is None:
+        return SpecVersion.current()
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ValueError(f"Couldn't parse a valid version: expected 1 or 2, got {version!r}")
+    if version not in (1, 2):
+        raise ValueError(f"Unsupported version {version}")
+    return int(version)
+
+
+def _exactly_one(*selectors: str | None) -> None:
+    if sum(selector is not None for selector in selectors) != 1:
+        raise ValueError("Must provide one of branch, tag, or snapshot_id")
+
+
+def _checked_config(config: RepositoryConfig | None) -> RepositoryConfig | None:
+    if config is not None and not isinstance(config, RepositoryConfig):
+        raise TypeError(f"config is a RepositoryConfig, not an instance of {type(config)}")
+    return config
+
+
+def _name(ref: str) -> str:
+    if not isinstance(ref, str):
+        raise TypeError(f"the name of a branch or tag is a str, not an instance of {type(ref)}")
+    return ref

@@ -1,0 +1,164 @@
+"""`Session`: one snapshot of a repository, and the changes to it until they are committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from icechunk._async_forms import async_form
+from icechunk._display.blocks import Block
+from icechunk._display.html import html
+from icechunk._engine.session.session import EngineSession
+from icechunk._values.enums import SessionMode
+from icechunk.store import IcechunkStore
+
+if TYPE_CHECKING:
+    from icechunk.config import RepositoryConfig
+
+__all__ = ["Session", "SessionMode"]
+
+
+class Session:
+    """A view of one snapshot, and what was changed in it since.
+
+    Get one from `Repository.readonly_session` or `Repository.writable_session`, and read and write
+    through its `store` with Zarr. Nobody sees the changes until `commit` makes a snapshot of them;
+    this session never sees what others commit meanwhile. After a commit it is read-only, at the
+    new snapshot.
+
+    A session may be used from several threads. A read-only one pickles; a writable one does not, as
+    the copy could not tell the original what it wrote.
+    """
+
+    _engine: EngineSession
+
+    def __init__(self, engine: EngineSession) -> None:
+        if not isinstance(engine, EngineSession):
+            raise TypeError(f"a session is made by a repository, not from an instance of {type(engine)}")
+        self._engine = engine
+
+    # -- what it is -------------------------------------------------------------------------------
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the session can only read: from the start, or since its commit."""
+        return self._engine.is_read_only
+
+    @property
+    def mode(self) -> SessionMode:
+        """What the session may do."""
+        return SessionMode.readonly if self._engine.is_read_only else SessionMode.writable
+
+    @property
+    def snapshot_id(self) -> str:
+        """The snapshot that the session is based on."""
+        return str(self._engine.snapshot_id)
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that `commit` goes to; `None` for a read-only session."""
+        return self._engine.branch
+
+    @property
+    def has_uncommitted_changes(self) -> bool:
+        """Whether anything was changed since the snapshot, even if it was changed back."""
+        return self._engine.has_uncommitted_changes
+
+    @property
+    def config(self) -> RepositoryConfig:
+        """A copy of the configuration of the repository that the session comes from."""
+        return deepcopy(self._engine.config)
+
+    @property
+    def store(self) -> IcechunkStore:
+        """The session as a store for Zarr."""
+        return IcechunkStore(self._engine)
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        message: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        allow_empty: bool = False,
+    ) -> str:
+        """Write the changes as a new snapshot, and move the branch to it.
+
+        Atomic: everybody sees all of it or nothing. When it has returned, the session is read-only,
+        at the new snapshot. When it has raised, the session is as it was, and the branch too.
+
+        Parameters
+        ----------
+        message
+            What the commit is about, for people.
+        metadata
+            Whatever else is to be known of it: JSON values by name. Tuples become lists, NaN and the
+            infinities `None`.
+        allow_empty
+            Commit even if nothing has changed.
+
+        Returns
+        -------
+        str
+            The id of the new snapshot.
+
+        Raises
+        ------
+        ConflictError
+            Somebody else has committed to the branch since this session began.
+        SessionStateError
+            Nothing has changed, or the session is read-only.
+        RefNotFoundError
+            The branch was deleted meanwhile.
+        ReadOnlyError
+            The repository's status has become read-only.
+        """
+        _check_message(message)
+        return str(self._engine.commit(message, metadata, allow_empty=allow_empty))
+
+    commit_async = async_form(commit)
+
+    def discard_changes(self) -> None:
+        """Forget all changes since the snapshot.
+
+        Raises
+        ------
+        ReadOnlyError
+            The session is read-only.
+        """
+        self._engine.discard_changes()
+
+    # -- identity and looks -----------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same session: the very same, not an equal one."""
+        return isinstance(other, Session) and other._engine is self._engine
+
+    def __hash__(self) -> int:
+        return hash((Session, id(self._engine)))
+
+    def __reduce__(self) -> tuple[type[Session], tuple[EngineSession]]:
+        return type(self), (self._engine,)
+
+    def _block(self) -> Block:
+        fields: list[tuple[str, str | Block]] = [
+            ("read_only", str(self.read_only)),
+            ("snapshot_id", self.snapshot_id),
+        ]
+        if not self.read_only:
+            fields.append(("branch", str(self.branch)))
+            fields.append(("has_uncommitted_changes", str(self.has_uncommitted_changes)))
+        return Block("icechunk.session.Session", fields)
+
+    def __repr__(self) -> str:
+        return self._block().text()
+
+    def _repr_html_(self) -> str:
+        return html(self._block())
+
+
+def _check_message(message: object) -> None:
+    if not isinstance(message, str):
+        raise TypeError(f"a commit message is a str, not an instance of {type(message)}")
