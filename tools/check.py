@@ -19,22 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = ROOT / ".tox" / "launcher"
 REQUIREMENTS = ["tox>=4.30", "tox-uv>=1.20"]
 
-# The environments of tox.ini, in the order in which they say something, with the interpreters of which each
-# needs one. None: whatever runs this script.
-ENVIRONMENTS: dict[str, tuple[str, ...] | None] = {
-    "lint": None,
-    "layers": None,
-    "type": ("3.13",),
-    "core": None,
-    "plugin": None,
-    "packaging": None,
-    "lowest": ("3.11",),
-    "py311": ("3.11",),
-    "py312": ("3.12",),
-    "py313": ("3.13",),
-    # The reference implementation has no wheels for 3.11.
-    "interop": ("3.13", "3.12"),
-}
+# The environments of tox.ini, in the order in which they say something. Those that are named below need an
+# interpreter of one version, or one that is new enough; for the others, any will do.
+ENVIRONMENTS = (
+    "lint", "layers", "type", "core", "plugin", "lowest", "py311", "py312", "py313", "packaging", "interop"
+)  # fmt: skip
+EXACTLY = {"type": "3.13", "lowest": "3.11", "py311": "3.11", "py312": "3.12", "py313": "3.13"}
+# The reference implementation has no wheels for 3.11.
+SINCE = {"interop": "3.12"}
 
 
 def main(arguments: list[str]) -> int:
@@ -43,31 +35,26 @@ def main(arguments: list[str]) -> int:
         print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 1
     bin_dir = _launcher()
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+    # uv takes the interpreter that runs this, too; and it is to find interpreters, not to download them.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).resolve().parent)])
+    environment = {**os.environ, "PATH": path, "UV_PYTHON_DOWNLOADS": "never"}
+    environment.pop("VIRTUAL_ENV", None)
     tox = [str(bin_dir / "tox")]
     if any(a == "-e" or a.startswith("-e") for a in arguments):
         return subprocess.run([*tox, "run", *arguments], cwd=ROOT, env=environment, check=False).returncode
 
-    present = {
-        version: found
-        for version in ("3.11", "3.12", "3.13")
-        if (found := _find_interpreter(bin_dir, version)) is not None
-    }
-    names, missing = [], {}
-    for name, needs in ENVIRONMENTS.items():
-        chosen = next((version for version in needs if version in present), None) if needs else ""
-        if chosen is None and needs:
-            missing[name] = needs
-            continue
-        names.append(name)
-        if name == "interop" and chosen:
-            environment["ICECHUNK_INTEROP_PYTHON"] = "py" + chosen.replace(".", "")
+    present = {_running(), *(v for v in set(EXACTLY.values()) if _has_interpreter(bin_dir, v, environment))}
+    newest = max(present, key=_as_tuple)
+    environment["ICECHUNK_NEWEST_PYTHON"] = f"py{newest.replace('.', '')}"
+    missing = {name: version for name, version in EXACTLY.items() if version not in present}
+    missing |= {name: version for name, version in SINCE.items() if _as_tuple(newest) < _as_tuple(version)}
     notice = _notice(missing)
     strict = os.environ.get("CI", "").lower() in {"1", "true"}
     if notice and strict:
         print(notice.replace("Skipped", "CI=true, and cannot run"), file=sys.stderr)
         return 1
 
+    names = [name for name in ENVIRONMENTS if name not in missing]
     jobs = str(min(os.cpu_count() or 1, 4))
     run = ["run-parallel", "--parallel", jobs, "--parallel-no-spinner", "-e", ",".join(names)]
     skip = ["--skip-missing-interpreters", "false" if strict else "config"]
@@ -93,22 +80,25 @@ def _launcher() -> Path:
     return bin_dir
 
 
-def _find_interpreter(bin_dir: Path, version: str) -> str | None:
+def _has_interpreter(bin_dir: Path, version: str, environment: dict[str, str]) -> bool:
     """Ask uv, which is who tox will ask."""
-    found = subprocess.run(
-        [str(bin_dir / "uv"), "python", "find", "--no-project", "--no-python-downloads", "--system", version],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() if found.returncode == 0 else None
+    command = [str(bin_dir / "uv"), "python", "find", "--no-project", version]
+    return subprocess.run(command, capture_output=True, env=environment, check=False).returncode == 0
 
 
-def _notice(missing: dict[str, tuple[str, ...]]) -> str:
+def _running() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _as_tuple(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _notice(missing: dict[str, str]) -> str:
     if not missing:
         return ""
-    names = ", ".join(f"{name} (Python {' or '.join(needs)})" for name, needs in missing.items())
-    wanted = " ".join(sorted({needs[0] for needs in missing.values()}))
+    names = ", ".join(f"{name} (Python {version})" for name, version in missing.items())
+    wanted = " ".join(sorted(set(missing.values())))
     return f"Skipped for want of an interpreter: {names}. Get it with `uv python install {wanted}`, or put it on the PATH."
 
 

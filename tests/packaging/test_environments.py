@@ -39,8 +39,8 @@ def run(path: str) -> str:
     try:
         repo.lookup_tag("none")
     except icechunk.RefNotFoundError as error:
-        kind: icechunk.ErrorKind = error.kind
-        print(kind.value, when < datetime.now(UTC), branches)
+        kind: str = error.kind
+        print(kind, when < datetime.now(UTC), branches)
     return snapshot_id
 
 

@@ -32,7 +32,7 @@ def test_a_wheel_holds_its_package_with_types_and_licence_and_no_strays(wheels: 
     tracked = {
         path.relative_to(folder / "src").as_posix()
         for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.parts)
     }
     assert {name for name in names if ".dist-info/" not in name} == tracked
     strays = [name for name in tracked if not re.fullmatch(r"[\w/]+\.(py|typed|css)|[\w/]+/py\.typed", name)]
