@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
-from icechunk._values.object_stores import ChecksumAlgorithm, S3Options
-from icechunk._values.records import Info
+from icechunk._values.enums import ChunkType
+from icechunk._values.object_stores import ChecksumAlgorithm, ObjectStoreConfig, S3Options
 from icechunk._values.storage_settings import (
     StorageConcurrencySettings,
     StorageRetriesSettings,
     StorageSettings,
     StorageTimeoutSettings,
 )
+from icechunk._values.summaries import StorageObjectInfo
 from icechunk.abc.credentials import Secret
 from icechunk.abc.locations import Location
 from icechunk.backends.locations import local_location, memory_location
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChecksumAlgorithm",
+    "ChunkType",
+    "ObjectStoreConfig",
     "S3Options",
     "Storage",
     "StorageConcurrencySettings",
@@ -73,20 +76,6 @@ _SECRETS = frozenset(
         "session_token",
     }
 )
-
-
-class StorageObjectInfo(Info):
-    """One object in storage."""
-
-    __slots__ = ("key", "size_bytes", "created_at")
-    __module__ = "icechunk.storage"
-
-    key: str
-    size_bytes: int
-    created_at: datetime
-
-    def __init__(self, key: str, size_bytes: int, created_at: datetime) -> None:
-        self._fill(key, size_bytes, created_at)
 
 
 class Storage:
@@ -135,7 +124,9 @@ class Storage:
         backend = registry.connect(self._location, settings)
         try:
             return [
-                StorageObjectInfo(info.path[len(start) :], info.size_bytes, info.created_at)
+                StorageObjectInfo._of(
+                    info.path[len(start) :], size_bytes=info.size_bytes, created_at=info.created_at
+                )
                 for info in backend.list(start)
             ]
         finally:
