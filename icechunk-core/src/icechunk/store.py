@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
 from zarr.abc.store import (
@@ -134,6 +134,11 @@ class IcechunkStore(Store, SyncMixin):
     def supports_listing(self) -> bool:
         """True."""
         return True
+
+    @property
+    def supports_partial_writes(self) -> Literal[False]:
+        """False: a chunk is written as a whole."""
+        return False
 
     @property
     def supports_consolidated_metadata(self) -> bool:
