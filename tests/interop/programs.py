@@ -18,9 +18,6 @@ import zarr
 
 import icechunk
 
-# Arrays with more chunks than this are not read through, only their references are counted.
-MOST_CHUNKS_READ = 4000
-
 COMPRESSION = ("algorithm", "level")
 CACHING = (
     "num_snapshot_nodes",
@@ -82,7 +79,7 @@ def describe(
         "ancestry": ancestry,
         "snapshots": snapshots,
         "trees": {
-            id_: describe_tree(repo.readonly_session(snapshot_id=id_))
+            id_: describe_tree(repo.readonly_session(snapshot_id=id_), beyond=beyond)
             for id_ in snapshots
             if trees and id_ not in known
         },
@@ -129,17 +126,17 @@ def _scalar(value: object) -> object:
     return value if value is None or isinstance(value, (bool, int, str)) else repr(value)
 
 
-def describe_tree(session: icechunk.Session) -> dict[str, Any]:
-    """Every node of a session: metadata, values, and where each chunk lies."""
+def describe_tree(session: icechunk.Session, *, beyond: bool = False) -> dict[str, Any]:
+    """Every node of a session: metadata, values, which chunks there are; and `beyond`, of which kind they are."""
     store = session.store
     tree = {}
     for key in sorted(_collect(store.list_prefix(""))):
         if key == "zarr.json" or key.endswith("/zarr.json"):
-            tree["/" + key.removesuffix("zarr.json").removesuffix("/")] = _describe_node(session, key)
+            tree["/" + key.removesuffix("zarr.json").removesuffix("/")] = _describe_node(session, key, beyond)
     return tree
 
 
-def _describe_node(session: icechunk.Session, key: str) -> dict[str, Any]:
+def _describe_node(session: icechunk.Session, key: str, beyond: bool) -> dict[str, Any]:
     document = asyncio.run(_get(session.store, key))
     metadata = json.loads(document)
     node = {
@@ -148,32 +145,36 @@ def _describe_node(session: icechunk.Session, key: str) -> dict[str, Any]:
         "attributes": metadata.get("attributes", {}),
     }
     if metadata["node_type"] == "array":
-        node.update(_describe_array(session, key.removesuffix("zarr.json").removesuffix("/")))
+        node.update(_describe_array(session, key.removesuffix("zarr.json").removesuffix("/"), beyond))
     return node
 
 
-def _describe_array(session: icechunk.Session, path: str) -> dict[str, Any]:
+def _describe_array(session: icechunk.Session, path: str, beyond: bool) -> dict[str, Any]:
     inner = f"{path}/c" if path else "c"
     keys = [key for key in _collect(session.store.list_prefix(path)) if key.startswith(inner)]
     coordinates = sorted(
         tuple(int(part) for part in key.removeprefix(inner).strip("/").split("/") if part) for key in keys
     )
-    chunk_types = Counter(
-        str(session.chunk_type("/" + path, list(index))).rpartition(".")[2] for index in coordinates
-    )
     with zarr.config.set(_rectilinear()):
         array = zarr.open_array(session.store, path=path, mode="r", zarr_format=3)
-        values = None
-        if not chunk_types["virtual"] and len(coordinates) <= MOST_CHUNKS_READ:
+        try:
             values = digest(np.asarray(array[...]))
-        return {
+        except icechunk.IcechunkError:
+            values = None  # a virtual chunk, of which nobody has the file
+        node = {
             "shape": list(array.shape),
             "dtype": str(array.dtype),
             "dimension_names": list(array.metadata.dimension_names or ()),
+            "num_chunks": len(coordinates),
             "coordinates": hashlib.sha256(repr(coordinates).encode()).hexdigest(),
-            "chunk_types": dict(sorted(chunk_types.items())),
             "values": values,
         }
+    if beyond:
+        kinds = (str(session.chunk_type("/" + path, list(index))) for index in coordinates)
+        node["chunk_types"] = dict(sorted(Counter(kind.rpartition(".")[2] for kind in kinds).items()))
+        if (values is None) != ("virtual" in node["chunk_types"]):
+            raise RuntimeError(f"{path}: {node['chunk_types']}, but values are {values}")
+    return node
 
 
 def digest(values: np.ndarray[Any, Any]) -> str:
