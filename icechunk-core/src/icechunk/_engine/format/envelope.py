@@ -30,7 +30,7 @@ MAX_PAYLOAD_BYTES: Final = 2**31 - 1
 
 # What a small file may grow to, and by how much a large one. Identifiers are random bytes, so real files
 # shrink 3 to 100 times; a zstd bomb grows 30,000 times.
-SMALL_PAYLOAD_BYTES: Final = 256 * 2**20
+SMALL_PAYLOAD_BYTES: Final = 64 * 2**20
 MAX_EXPANSION: Final = 1024
 
 # From four bytes zstd makes a block of 128 KiB at most.

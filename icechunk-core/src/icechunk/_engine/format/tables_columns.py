@@ -49,9 +49,10 @@ class TableColumns:
         self.file = file
         self.positions = positions
         step = regular_step(positions)
-        self._step = step
         vtables = positions - gather(file, positions, np.dtype("<i4"), step=step)
         self._vtables, self._codes = _distinct(vtables)
+        # With several vtables the fields are not where the tables are: no regular distance there.
+        self._step = step if self._codes is None else 0
         self._lengths = self._checked_lengths()
 
     def __len__(self) -> int:
@@ -103,10 +104,11 @@ class TableColumns:
     def _fields(self, slot: int) -> tuple[Positions | None, Positions]:
         """Return where the fields of one slot lie, and in which rows; None means in all."""
         offsets = self._offsets(slot)
+        if not offsets.any():
+            # In no row, or there are no rows.
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         if offsets.all():
             return None, self.positions + (offsets[0] if self._codes is None else offsets[self._codes])
-        if not offsets.any():
-            return np.empty(0, np.int64), np.empty(0, np.int64)
         # Some are present and some are not, so there are several vtables.
         by_row = offsets[self._codes]
         rows = np.flatnonzero(by_row)
