@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,19 +41,24 @@ def html(block: Block) -> str:
 def _panel(block: Block) -> str:
     lines = ['<div class="icechunk-repr">']
     if block.title is not None:
-        lines.append(f'  <div class="icechunk-header">{escape(block.title)}</div>')
+        lines.append(f'  <div class="icechunk-header">{_escaped(block.title)}</div>')
     for name, value in block.fields:
         if isinstance(value, str):
             lines.append(
-                f'  <div class="icechunk-field"><span class="icechunk-field-name">{escape(name)}:</span> '
-                f'<span class="icechunk-field-value">{escape(value, quote=False)}</span></div>'
+                f'  <div class="icechunk-field"><span class="icechunk-field-name">{_escaped(name)}:</span> '
+                f'<span class="icechunk-field-value">{_escaped(value)}</span></div>'
             )
         else:
             lines += [
                 "  <details>",
-                f'    <summary class="icechunk-field-name">{escape(name)}</summary>',
+                f'    <summary class="icechunk-field-name">{_escaped(name)}</summary>',
                 f"    {_panel(value)}",
                 "  </details>",
             ]
     lines.append("</div>")
     return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    # As html.escape, whose module brings a table of 2,000 entities along.
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

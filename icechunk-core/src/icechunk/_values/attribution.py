@@ -16,9 +16,9 @@ _MAX_BYTES = 128
 
 # RFC 9110 section 5.6.2 says what a token is, section 10.1.5 what a product is.
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PRODUCT = re.compile(rf"{_TOKEN}(?:/{_TOKEN})?")
+_PRODUCT = rf"{_TOKEN}(?:/{_TOKEN})?"
 # Printable ASCII without what would end or split a comment in a header.
-_FORBIDDEN = re.compile(r'[^ -~]|[()\\;="]')
+_FORBIDDEN = r'[^ -~]|[()\\;="]'
 
 
 class Attribution(Frozen):
@@ -73,10 +73,10 @@ def _check(name: str, value: str | None) -> None:
     if len(value.encode()) > _MAX_BYTES:
         raise ValueError(f"attribution `{name}` is longer than {_MAX_BYTES} bytes")
     if name == "client":
-        if _PRODUCT.fullmatch(value) is None:
+        if re.fullmatch(_PRODUCT, value) is None:
             raise ValueError(
                 "attribution `client` must be `name` or `name/version` in token characters, "
                 f"got {quoted(value)}"
             )
-    elif forbidden := _FORBIDDEN.search(value):
+    elif forbidden := re.search(_FORBIDDEN, value):
         raise ValueError(f"attribution `{name}` contains the forbidden character {forbidden[0]!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from icechunk._values import conditions
@@ -23,7 +24,7 @@ from icechunk._values.config_layout import (
     STORES_LIKE_S3,
     TIMEOUTS,
 )
-from icechunk._values.containers import VirtualChunkContainer
+from icechunk._values.containers import VirtualChunkContainer, check_container
 from icechunk._values.manifest_config import (
     ManifestConfig,
     ManifestPreloadConfig,
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from icechunk._values.manifest_config import SplitSizes
 
 __all__ = ["config_from_document"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -225,7 +228,16 @@ def _storage(value: Any, where: str) -> StorageSettings:
 
 
 def _containers(value: Any, where: str) -> dict[str, VirtualChunkContainer]:
-    return _Map(value, where).items(_container)
+    usable = {}
+    for key, container in _Map(value, where).items(_container).items():
+        try:
+            check_container(container)
+        except ValueError as error:
+            # Somebody else saved it. The rest of the repository is as good as ever.
+            _log.warning("ignoring the virtual chunk container `%s` of the repository: %s", key, error)
+        else:
+            usable[key] = container
+    return usable
 
 
 def _container(value: Any, where: str) -> VirtualChunkContainer:

@@ -20,8 +20,9 @@ _text = required(text)
 _u32 = required(unsigned(32))
 _u64 = required(unsigned(64))
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?:(//)([^/?#]*))?([^?#]*)")
-_HOST = re.compile(r"(?:[^@]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s<>^|%\[\]:\\@]*)(?::(?P<port>[0-9]*))?")
+# Compiled when the first container is checked, as most programs have none.
+_URL = r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)"
+_HOST = r"(?:[^@]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s<>^|%\[\]:\\@]*)(?::(?P<port>[0-9]*))?"
 _PORT_END = 2**16
 
 # Which schemes the URLs of a store may have, and what its containers are called in messages.
@@ -127,10 +128,10 @@ def check_container(container: VirtualChunkContainer) -> None:
     prefix, name = container.url_prefix, container.name
     if not prefix.endswith("/"):
         raise ValueError(f"VirtualChunkContainer url_prefix must end in a / character, got {prefix!r}")
-    match = _URL.match(prefix)
+    match = re.match(_URL, prefix)
     if match is None:
         raise ValueError(f"relative URL without a base: {prefix!r}")
-    scheme, authority, path = match[1].lower(), match[3] or "", match[4]
+    scheme, authority, path = match[1].lower(), match[2] or "", match[3]
     host = _host(authority, prefix)
     schemes, called = _SCHEMES[type(container.store)]
     if scheme not in schemes:
@@ -149,7 +150,7 @@ def check_container(container: VirtualChunkContainer) -> None:
 
 
 def _host(authority: str, prefix: str) -> str:
-    match = _HOST.fullmatch(authority)
+    match = re.fullmatch(_HOST, authority)
     if match is None:
         raise ValueError(f"invalid host in url prefix {prefix!r}")
     if match["port"] and int(match["port"]) >= _PORT_END:

@@ -84,6 +84,12 @@ class ObjectStoreConfig(Frozen):
     Tigris: ClassVar[type[TigrisStore]]
     Http: ClassVar[type[HttpStore]]
 
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        # No options and empty options are the same, and are saved as the same.
+        return [value or None for value in self._contents()] == [value or None for value in other._contents()]
+
     def _block(self) -> Block:
         fields = [(name, _text(getattr(self, name))) for name in self._field_names()]
         return Block(public_name(type(self)), fields)

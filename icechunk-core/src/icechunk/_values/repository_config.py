@@ -243,12 +243,30 @@ class RepositoryConfig(Settings):
         """Remove all containers, those too that the repository has saved."""
         self._values["virtual_chunk_containers"] = {}
 
+    def check_containers(self) -> None:
+        """Check that all virtual chunk containers can be used.
+
+        Raises
+        ------
+        ValueError
+            One cannot: see the message.
+        """
+        for container in (self._values["virtual_chunk_containers"] or {}).values():
+            check_container(container)
+
     def merge(self, other: RepositoryConfig) -> RepositoryConfig:
         """Make the configuration in which `other` is laid over this one.
 
         What `other` leaves unset stays. Virtual chunk containers, rules for splitting manifests and for
         loading them ahead are replaced as a whole; everything else setting by setting.
+
+        Raises
+        ------
+        ValueError
+            One of the virtual chunk containers cannot be used.
         """
+        self.check_containers()
+        other.check_containers()
         result = self._merged(other)
         for name in ("previous_file", "virtual_chunk_containers"):
             if other._values[name] is not None:

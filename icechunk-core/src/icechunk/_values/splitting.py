@@ -31,10 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["box_edges", "matches_array", "matches_dimension"]
 
-# Written by other implementations, expressions are of Rust's syntax. What differs from Python's and is
-# likely to be met: groups are named with and without a P. What Rust's lacks must match nothing here too.
-_RUST_GROUP = re.compile(r"\(\?<(?=[A-Za-z_])")
-_NOT_IN_RUST = re.compile(r"\\[1-9]|\(\?<?[=!]|\(\?P=|\(\?>|\(\?\(|[*+?}]\+")
+# Expressions are of the syntax of Rust's regex crate. What can be translated is: names of groups, and the
+# end of the text.
+_RUST_GROUP = r"\(\?<(?=[A-Za-z_])"
+_RUST_END = r"\\z"
+# What only one of the two languages has (looking around, back references; operations on sets of characters)
+# matches nothing, like every invalid expression.
+_NOT_IN_RUST = r"\\[1-9Z]|\(\?(?:<?[=!]|P=|>|\(|#)|\{,"
+_NOT_IN_PYTHON = r"(?<!\\)\[(?:\\.|[^\]\\])*?(?:\[|--|&&|~~|\|\|)"
 
 
 def box_edges(
@@ -127,9 +131,9 @@ def _is_found(regex: str, text: str) -> bool:
 @lru_cache(maxsize=256)
 def _compiled(regex: str) -> re.Pattern[str] | None:
     """Compile an expression; None, which matches nothing, if it is invalid."""
-    if _NOT_IN_RUST.search(regex):
+    if re.search(_NOT_IN_RUST, regex) or re.search(_NOT_IN_PYTHON, regex):
         return None
     try:
-        return re.compile(_RUST_GROUP.sub("(?P<", regex))
+        return re.compile(re.sub(_RUST_END, r"\\Z", re.sub(_RUST_GROUP, "(?P<", regex)))
     except (re.error, RecursionError, OverflowError):
         return None
