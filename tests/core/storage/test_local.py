@@ -477,3 +477,19 @@ def test_where_there_are_no_locks_it_is_said_once(
         pass
     with backend.exclusive("repo"):
         assert backend.put("repo", b"body", kind=ObjectKind.REF)
+
+
+def test_an_interrupted_wait_leaves_the_lock_to_others(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(descriptor: int) -> None:
+        real_lock(descriptor)
+        raise KeyboardInterrupt
+
+    real_lock = local_lock._lock
+    with monkeypatch.context() as patch:
+        patch.setattr(local_lock, "_lock", interrupted)
+        with pytest.raises(KeyboardInterrupt), backend.exclusive("repo"):
+            pass
+    with backend.exclusive("repo"):
+        pass

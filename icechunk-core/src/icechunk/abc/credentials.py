@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from abc import ABC, abstractmethod
 
 __all__ = ["CredentialSource", "Secret"]
@@ -27,7 +26,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return self._value == other._value
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))

@@ -92,15 +92,20 @@ def open_temporary(file: str) -> tuple[int, str]:
             continue
 
 
-def sync_folder(folder: str) -> None:
-    """Make the names in a folder survive a power loss. (Windows has no such call, and no need.)"""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY | _EXTRA_FLAGS)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+if sys.platform == "win32":
+
+    def sync_folder(folder: str) -> None:
+        """Do nothing: Windows has no call that makes names survive a power loss, and no need of one."""
+
+else:
+
+    def sync_folder(folder: str) -> None:
+        """Make the names in a folder survive a power loss."""
+        descriptor = os.open(folder, os.O_RDONLY | _EXTRA_FLAGS)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 if sys.platform == "darwin":
@@ -161,7 +166,7 @@ def _mapped(descriptor: int, start: int, stop: int) -> memoryview | None:
     skipped = start % mmap.ALLOCATIONGRANULARITY
     length = stop - start + skipped
     try:
-        if sys.version_info >= (3, 13):
+        if sys.version_info >= (3, 13) and sys.platform != "win32":
             # Without a descriptor of its own, so that living mappings do not use up the process's files.
             mapping = mmap.mmap(
                 descriptor, length, access=mmap.ACCESS_READ, offset=start - skipped, trackfd=False
@@ -174,7 +179,7 @@ def _mapped(descriptor: int, start: int, stop: int) -> memoryview | None:
     return memoryview(mapping)[skipped:]
 
 
-if hasattr(os, "pread"):
+if sys.platform != "win32":
     _pread = os.pread
 else:
 
@@ -183,7 +188,7 @@ else:
         return os.read(descriptor, count)
 
 
-if hasattr(os, "preadv"):
+if sys.platform != "win32" and hasattr(os, "preadv"):
 
     def _preadv(descriptor: int, target: memoryview, offset: int) -> int:
         return os.preadv(descriptor, [target], offset)

@@ -15,10 +15,11 @@ import threading
 import time
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 if sys.platform == "win32":
     import msvcrt
@@ -77,62 +78,64 @@ def exclusive_folder(root: str) -> Iterator[None]:
         finally:
             _held.roots[root] = depth
         return
-    descriptor = _acquire(root)
-    _held.roots[root] = 1
+    taken: list[Callable[[], None]] = []
     try:
+        _take(root, taken)
+        _held.roots[root] = 1
         yield
     finally:
         _held.roots.pop(root, None)
-        _release(root, descriptor)
+        while taken:
+            taken.pop()()
 
 
-def _acquire(root: str) -> int | None:
-    if sys.platform != "win32":
-        descriptor = _locked(_open_folder(root))
-        if descriptor is not None:
-            return descriptor
-    descriptor = _locked(_open_lock_file(root))
-    if descriptor is not None:
-        return descriptor
+def _take(root: str, taken: list[Callable[[], None]]) -> None:
+    """Lock, and note in `taken` how to let go.
+
+    It is noted before the lock is taken: Ctrl-C may come right after, and a lock that nobody gives back
+    would hold up this process for ever.
+    """
+    if sys.platform != "win32" and _locked(_open_folder(root), taken):
+        return
+    if _locked(_open_lock_file(root), taken):
+        return
     if root not in _lockless:
         warnings.warn(
             f"the filesystem of `{root}` has no locks: commits to it are safe from several threads of one "
             "process, but not from several processes at the same time",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
-    _lockless.setdefault(root, threading.Lock()).acquire()
-    return None
+    lock = _lockless.setdefault(root, threading.Lock())
+    lock.acquire()
+    taken.append(lock.release)
 
 
-def _release(root: str, descriptor: int | None) -> None:
-    if descriptor is None:
-        lock = _lockless.get(root)
-        if lock is not None and lock.locked():
-            lock.release()
-        return
+def _locked(descriptor: int, taken: list[Callable[[], None]]) -> bool:
+    """Lock an open file, or close it where there is no lock for it."""
+    _open_locks.add(descriptor)
+    taken.append(partial(_let_go, descriptor))
+    try:
+        _lock(descriptor)
+    except OSError as failure:
+        if failure.errno not in _NO_LOCK_HERE:
+            raise
+        taken.pop()()
+        return False
+    return True
+
+
+def _let_go(descriptor: int) -> None:
     if descriptor not in _open_locks:
         return  # Closed in a forked child.
     _open_locks.discard(descriptor)
     try:
         # Not left to `close`: a child that was forked meanwhile has a copy, which would keep the lock.
         _unlock(descriptor)
+    except OSError:
+        pass  # It was not locked.
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int) -> int | None:
-    """Lock an open file, or close it and return ``None`` where that is not possible."""
-    _open_locks.add(descriptor)
-    try:
-        _lock(descriptor)
-    except BaseException as failure:
-        _open_locks.discard(descriptor)
-        os.close(descriptor)
-        if isinstance(failure, OSError) and failure.errno in _NO_LOCK_HERE:
-            return None
-        raise
-    return descriptor
 
 
 def _open_folder(root: str) -> int:
