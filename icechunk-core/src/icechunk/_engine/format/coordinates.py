@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +26,8 @@ class Box:
         self.lowest: tuple[int, ...] = tuple(coords.min(axis=0).tolist())
         highest: list[int] = coords.max(axis=0).tolist()
         self.shape = tuple(high - low + 1 for low, high in zip(self.lowest, highest, strict=True))
-        self.strides = tuple(math.prod(self.shape[axis + 1 :]) for axis in range(len(self.shape)))
+        strides = list(accumulate(reversed(self.shape[1:]), mul, initial=1))
+        self.strides = tuple(reversed(strides[: len(self.shape)]))
 
     @property
     def is_small(self) -> bool:

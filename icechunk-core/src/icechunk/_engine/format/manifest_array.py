@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from icechunk._engine.format.chunk_refs import RefColumns
 from icechunk._engine.format.coordinates import Box
-from icechunk._engine.format.manifest_columns import OUT_OF_ORDER, decode_columns, decode_coords
+from icechunk._engine.format.manifest_columns import OUT_OF_ORDER, check_ndim, decode_columns, decode_coords
 from icechunk._engine.format.manifest_lookup import RefLayouts
 from icechunk._engine.format.tables import TableVector, Vector
 from icechunk._engine.format.tables_columns import TableColumns
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from icechunk._engine.format.arrays import U32Column
     from icechunk._engine.format.chunk_refs import ChunkRef
     from icechunk._engine.format.manifest_locations import LocationDictionary
+    from icechunk._engine.format.manifest_lookup import RefReader
     from icechunk._engine.format.tables import FlatBuffer
 
 _unpack_u32: Final = struct.Struct("<I").unpack_from
@@ -26,6 +27,9 @@ _unpack_i32: Final = struct.Struct("<i").unpack_from
 
 # Up to this many, plain Python is faster than NumPy.
 _FEW_REFS: Final = 16
+
+# But it copies inline chunks, and in a large file some refs could all mean the same long one.
+_SMALL_FILE_BYTES: Final = 2**16
 
 # A binary search in the bytes takes 15 µs, in a column of numbers 1 µs; the column takes 50 ms for a million
 # refs, so it pays off after some thousand searches. Smaller tables get it sooner.
@@ -141,9 +145,8 @@ class ArrayRefs:
         """
         with self._lock:
             if self._columns is None:
-                if self._count > _FEW_REFS:
-                    coords = self._locked_coords()
-                    self._columns = decode_columns(self._tables(), coords, self._dictionary)
+                if self._count > _FEW_REFS or self._file.size > _SMALL_FILE_BYTES:
+                    self._columns = decode_columns(self._tables(), self._locked_coords(), self._dictionary)
                 else:
                     self._columns = self._few_columns()
             return self._columns
@@ -155,6 +158,7 @@ class ArrayRefs:
         return self._coords
 
     def _few_columns(self) -> RefColumns:
+        ndim = self.ndim
         coords = [self._row_coords(row) for row in range(self._count)]
         if any(here >= there for here, there in pairwise(coords)):
             raise self._file.error(OUT_OF_ORDER)
@@ -162,35 +166,33 @@ class ArrayRefs:
             refs = [self._ref(row) for row in range(self._count)]
         except struct.error:
             raise self._file.error("a chunk ref is outside of the file") from None
-        return RefColumns.from_refs(coords, refs, self.ndim)
+        return RefColumns.from_refs(coords, refs, ndim)
 
     def _tables(self) -> TableColumns:
         vector = TableVector(self._file, Vector(self._start, self._count))
         return TableColumns(self._file, vector.positions())
 
-    def _table(self, row: int) -> tuple[int, int]:
-        """Return where the table of a ref and its coordinates begin."""
+    def _locate(self, row: int) -> tuple[int, int, RefReader]:
+        """Return where the table of a ref and its coordinates begin, and what reads the rest of it."""
         position = self._start + 4 * row
         table = position + self._file.u32(position)
         found = self._layouts.of_vtable.get(table - self._file.i32(table))
-        index, _ = self._layouts.add(table) if found is None else found
+        index, read = self._layouts.add(table) if found is None else found
         position = table + index
-        return table, position + self._file.u32(position)
+        return table, position + self._file.u32(position), read
 
     def _row_coords(self, row: int) -> tuple[int, ...]:
-        start, count = self._file.vector_at(self._table(row)[1], 4)
-        # No coordinate of more than this can be part of a lawful file: see `decode_coords`.
-        if self._count * (4 + 4 * count) > self._file.size:
-            raise self._file.error(
-                f"{self._count} chunk refs of {count} coordinates each do not fit into {self._file.size} bytes"
-            )
-        if self._ndim is not None and count != self._ndim:
+        _, position, _ = self._locate(row)
+        start, count = self._file.vector_at(position, 4)
+        if self._ndim is None:
+            check_ndim(self._file, self._count, count)
+        elif count != self._ndim:
             raise self._file.error(f"chunk ref {row} has {count} coordinates, the first one {self._ndim}")
         return struct.unpack_from(f"<{count}I", self._file.data, start)
 
     def _ref(self, row: int) -> ChunkRef:
-        table, _ = self._table(row)
-        return self._layouts.of_vtable[table - self._file.i32(table)][1](table)
+        table, _, read = self._locate(row)
+        return read(table)
 
     def _make_guess(self) -> _Guess:
         """Find out how many rows each dimension's step is worth, by a search in each.

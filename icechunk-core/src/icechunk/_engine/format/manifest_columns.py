@@ -9,6 +9,7 @@ import numpy as np
 from icechunk._engine.format.byte_strings import EMPTY, ByteStrings
 from icechunk._engine.format.chunk_refs import NO_BYTES, RefColumns, RefKind
 from icechunk._engine.format.coordinates import is_strictly_ascending
+from icechunk._engine.format.envelope import MAX_PAYLOAD_BYTES
 from icechunk._engine.format.manifest_locations import LocationDictionary, MaybeCompressedStrings
 from icechunk._engine.format.manifest_rows import (
     CHUNK_ID,
@@ -35,7 +36,21 @@ if TYPE_CHECKING:
 
 OUT_OF_ORDER: Final = "the chunk refs are not in ascending order of their coordinates, each once"
 
+# Far more than NumPy or Zarr can do.
+MAX_DIMENSIONS: Final = 1024
+
 _COMPRESSED: Final = 4  # a virtual ref whose location is compressed
+
+
+def check_ndim(file: FlatBuffer, num_refs: int, ndim: int) -> None:
+    """Raise FormatError if so many refs cannot have so many coordinates each.
+
+    A small file can make a million refs share one long vector; this is asked before anything is allocated.
+    """
+    if ndim > MAX_DIMENSIONS:
+        raise file.error(f"its chunk refs claim {ndim} coordinates each; the most is {MAX_DIMENSIONS}")
+    if num_refs * (4 + 4 * ndim) > file.size:
+        raise file.error(f"{num_refs} chunk refs of {ndim} coordinates do not fit into {file.size} bytes")
 
 
 def decode_coords(tables: TableColumns, ndim: int) -> U32Column:
@@ -49,9 +64,7 @@ def decode_coords(tables: TableColumns, ndim: int) -> U32Column:
     """
     file = tables.file
     n = len(tables)
-    # Before anything is allocated: a small file can make a million refs share one long vector.
-    if n * (4 + 4 * ndim) > file.size:
-        raise file.error(f"{n} chunk refs of {ndim} coordinates each do not fit into {file.size} bytes")
+    check_ndim(file, n, ndim)
     tables.require(INDEX, "ChunkRef.index")
     vectors = tables.vectors(INDEX, 4)
     if not (vectors.counts == ndim).all():
@@ -86,9 +99,8 @@ def decode_columns(tables: TableColumns, coords: U32Column, dictionary: Location
         is_inline = kinds == RefKind.INLINE
         starts, counts = _only(is_inline, tables.targets(INLINE), file, 1)
         inline_starts, inline_data = starts, file.array
-        lengths = (
-            np.where(is_inline, counts, lengths).astype(np.uint64) if is_mixed else counts.view(np.uint64)
-        )
+        _check_total(file, counts)
+        lengths[is_inline] = counts[is_inline]
         offsets[is_inline] = 0
     chunk_ids = None
     if present[RefKind.NATIVE]:
@@ -172,7 +184,15 @@ def _decode_virtual(tables: TableColumns, kinds: ByteColumn, dictionary: Locatio
 
 def _strings(file: FlatBuffer, positions: Positions) -> ByteStrings:
     starts, counts = vectors_at(file, positions, 1)
+    _check_total(file, counts)
     return ByteStrings(file.array, starts, counts, name=file.name)
+
+
+def _check_total(file: FlatBuffer, counts: Positions) -> None:
+    # Strings may overlap, but not so often that a copy of each would not fit into a file.
+    total = int(counts.sum())
+    if total > MAX_PAYLOAD_BYTES:
+        raise file.error(f"strings that overlap claim {total} bytes in all")
 
 
 def _only(

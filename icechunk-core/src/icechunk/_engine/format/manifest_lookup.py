@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from icechunk._engine.format.chunk_refs import ChunkRef, InlineRef, NativeRef, VirtualRef
 from icechunk._engine.format.ids import ChunkId
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
     RefReader: TypeAlias = Callable[[int], ChunkRef]
     FieldReader: TypeAlias = Callable[[memoryview, int], tuple[int | bytes, ...]]
+
+
+# Real manifests have one to five; a hostile one has one for each ref, and shall not fill the memory.
+_REMEMBERED: Final = 256
 
 
 class RefLayouts:
@@ -57,6 +61,8 @@ class RefLayouts:
         else:
             raise self._file.error(f"the chunk ref at {table} is neither inline, native nor virtual")
         layout = (slots[INDEX], reader)
+        if len(self.of_vtable) >= _REMEMBERED:
+            self.of_vtable.clear()
         self.of_vtable[vtable] = layout
         return layout
 

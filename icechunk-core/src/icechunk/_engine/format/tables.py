@@ -34,6 +34,9 @@ _U64: Final = Struct("<Q")
 # No table of the format has more. What lies beyond is from a newer version, and ignored.
 MAX_SLOTS: Final = 16
 
+# Real files use a handful again and again, or one for each table; the latter must not pile up.
+_REMEMBERED_VTABLES: Final = 1024
+
 
 class Vector(NamedTuple):
     """Where the elements of a vector lie: position of the first, and how many."""
@@ -124,6 +127,8 @@ class FlatBuffer:
             count = min((length - 4) // 2, MAX_SLOTS)
             slots = struct.unpack_from(f"<{count}H", self.data, vtable + 4)
             slots += (0,) * (MAX_SLOTS - count)
+            if len(self._slots_of_vtable) >= _REMEMBERED_VTABLES:
+                self._slots_of_vtable.clear()
             self._slots_of_vtable[vtable] = slots
         return slots
 
