@@ -123,7 +123,7 @@ def describe_config(config: icechunk.RepositoryConfig) -> dict[str, Any]:
 
 
 def _scalar(value: object) -> object:
-    return value if value is None or isinstance(value, (bool, int, str)) else repr(value)
+    return value if value is None or type(value) in {bool, int, str} else repr(value)
 
 
 def describe_tree(session: icechunk.Session, *, beyond: bool = False) -> dict[str, Any]:
@@ -384,8 +384,8 @@ def change_config(path: str, threshold: int) -> None:
     repo.save_config()
 
 
-def lookups_that_fail(path: str) -> dict[str, str]:
-    """Class and kind of the error of each look-up of something that is not there."""
+def lookups_that_fail(path: str) -> dict[str, tuple[list[str], str]]:
+    """Classes and kind of the error of each look-up of something that is not there."""
     repo = open_repository(path)
     attempts = {
         "branch": lambda: repo.lookup_branch("no-such"),
@@ -403,9 +403,9 @@ def lookups_that_fail(path: str) -> dict[str, str]:
         try:
             attempt()
         except icechunk.IcechunkError as error:
-            outcomes[name] = f"{type(error).__name__} {error.kind}"
+            outcomes[name] = ([base.__name__ for base in type(error).__mro__], str(error.kind))
         else:
-            outcomes[name] = "no error"
+            outcomes[name] = ([], "no error")
     return outcomes
 
 

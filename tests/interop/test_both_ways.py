@@ -101,7 +101,13 @@ def test_look_ups_fail_with_the_same_class_and_kind(
 ) -> None:
     path = str(tmp_path)
     ours.call("write_everything", path, spec_version)
-    assert ours.call("lookups_that_fail", path) == reference.call("lookups_that_fail", path)
+    found, wanted = ours.call("lookups_that_fail", path), reference.call("lookups_that_fail", path)
+    assert {name: kind for name, (_, kind) in found.items()} == {
+        name: kind for name, (_, kind) in wanted.items()
+    }
+    for name, (classes, _) in wanted.items():
+        # Ours may be a subclass of what the reference raises.
+        assert classes[0] in found[name][0], name
 
 
 @spec_versions
