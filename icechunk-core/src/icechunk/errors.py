@@ -185,12 +185,22 @@ class IcechunkError(Exception):
     def __init__(self, message: str, kind: str | None = None) -> None:
         # What unpickling calls the class with: `args` of an exception are its constructor's.
         super().__init__(*((message,) if kind is None else (message, kind)))
-        self.message = message
-        self.kind: str = self._default_kind if kind is None else kind
+        self._message = message
+        self._kind: str = self._default_kind if kind is None else kind
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+        return self._message
+
+    @property
+    def kind(self) -> str:
+        """The stable code of the cause: one of `ErrorKind`, or what a plugin calls it."""
+        return self._kind
 
     def __str__(self) -> str:
         # Not inherited: a KeyError would print its message in quotes.
-        return self.message
+        return self._message
 
     def __repr__(self) -> str:
         cls = type(self)
@@ -231,8 +241,17 @@ class ConflictError(IcechunkError):
             given = (expected_parent, actual_parent, message)
         super().__init__(message, kind)
         self.args = given if kind is None else (expected_parent, actual_parent, message, kind)
-        self.expected_parent = expected_parent
-        self.actual_parent = actual_parent
+        self._parents = (expected_parent, actual_parent)
+
+    @property
+    def expected_parent(self) -> str | None:
+        """The snapshot that the session is based on."""
+        return self._parents[0]
+
+    @property
+    def actual_parent(self) -> str | None:
+        """The snapshot that the branch is at."""
+        return self._parents[1]
 
     def __repr__(self) -> str:
         return (
@@ -260,8 +279,18 @@ class RebaseFailedError(ConflictError):
         count = len(conflicts)
         super().__init__(message=f"Rebase failed on snapshot {snapshot}: {count} conflicts found")
         self.args = (snapshot, list(conflicts))
-        self.snapshot = snapshot
-        self.conflicts = list(conflicts)
+        self._snapshot = snapshot
+        self._conflicts = list(conflicts)
+
+    @property
+    def snapshot(self) -> str:
+        """The commit that the session could not be rebased over."""
+        return self._snapshot
+
+    @property
+    def conflicts(self) -> list[Conflict]:
+        """What does not fit, in the order in which it was found."""
+        return list(self._conflicts)
 
     def __repr__(self) -> str:
         return (

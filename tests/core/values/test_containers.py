@@ -7,6 +7,13 @@ from datetime import UTC, datetime
 import pytest
 
 from icechunk._values.object_stores import S3Options
+from icechunk._values.store_makers import (
+    azure_store,
+    gcs_store,
+    http_store,
+    local_filesystem_store,
+    s3_store,
+)
 from icechunk.config import ObjectStoreConfig as O
 from icechunk.config import RepositoryConfig
 from icechunk.virtual import VirtualChunkContainer, VirtualChunkSpec
@@ -109,3 +116,14 @@ def test_a_spec_checks_its_numbers_and_times() -> None:
         VirtualChunkSpec([1], "s3://a/b", 3, 4, None, moment.replace(tzinfo=None))
     with pytest.raises(AttributeError, match="immutable"):
         spec.offset = 5
+
+
+def test_stores_can_be_made_without_knowing_their_classes() -> None:
+    assert s3_store() == O.S3(S3Options(network_stream_timeout_seconds=60))
+    assert s3_store("r", s3_compatible=True, network_stream_timeout_seconds=1) == O.S3Compatible(
+        S3Options("r", network_stream_timeout_seconds=1)
+    )
+    assert gcs_store({"a": "b"}) == O.Gcs({"a": "b"})
+    assert azure_store(account="x", config={"q": "r"}) == O.Azure({"account": "x", "q": "r"})
+    assert http_store({"a": "b"}, {"h": "i"}) == O.Http({"a": "b"}, {"h": "i"})
+    assert local_filesystem_store("/a") == O.LocalFileSystem("/a")

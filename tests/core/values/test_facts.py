@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -313,3 +314,8 @@ def test_types_of_conflicts_are_phrases_to_people() -> None:
         "Zarr metadata update of deleted array",
     )
     assert [each.value for each in ConflictType] == list(range(1, 12))
+    assert str(signature(ConflictType)) == "(value)"
+
+
+def test_completion_knows_the_functions_of_an_enumeration() -> None:
+    assert {"v1", "v2", "current"} <= set(dir(SpecVersion))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, Signature
 from typing import TYPE_CHECKING
 
 from icechunk._values.records import Info, NamedInt
@@ -28,6 +29,11 @@ class ConflictType(NamedInt):
     DeleteOfUpdatedArray = 9
     DeleteOfUpdatedGroup = 10
     MoveOperationCannotBeRebased = 11
+
+    # What `help` shows would otherwise hide that a type can be made from its number.
+    __signature__ = Signature(  # type: ignore[assignment]  # a callable only since 3.12
+        [Parameter("value", Parameter.POSITIONAL_OR_KEYWORD)]
+    )
 
     def __repr__(self) -> str:
         return self.name

@@ -177,7 +177,7 @@ class GcsBearerCredential(_Secretive):
         self._fill(_text("bearer", bearer), _moment("expires_after", expires_after))
 
 
-class GcsStaticCredentials(_Static):
+class GcsStaticCredentials(_Secretive):
     """How to log in to Google Cloud with something that does not change."""
 
     __slots__ = ()
@@ -190,28 +190,28 @@ class GcsStaticCredentials(_Static):
 
 
 @variant(GcsStaticCredentials, "ServiceAccount")
-class GcsServiceAccount(GcsStaticCredentials):
+class GcsServiceAccount(_Static, GcsStaticCredentials):
     """The path of a service account's key file."""
 
     __slots__ = ("secret",)
 
 
 @variant(GcsStaticCredentials, "ServiceAccountKey")
-class GcsServiceAccountKey(GcsStaticCredentials):
+class GcsServiceAccountKey(_Static, GcsStaticCredentials):
     """The contents of a service account's key file."""
 
     __slots__ = ("secret",)
 
 
 @variant(GcsStaticCredentials, "ApplicationCredentials")
-class GcsApplicationCredentials(GcsStaticCredentials):
+class GcsApplicationCredentials(_Static, GcsStaticCredentials):
     """The path of a file with application default credentials."""
 
     __slots__ = ("secret",)
 
 
 @variant(GcsStaticCredentials, "BearerToken")
-class GcsBearerToken(GcsStaticCredentials):
+class GcsBearerToken(_Static, GcsStaticCredentials):
     """A token."""
 
     __slots__ = ("secret",)
@@ -263,7 +263,7 @@ class GcsRefreshable(_Refreshable, GcsCredentials):
     _current_type = GcsBearerCredential
 
 
-class AzureStaticCredentials(_Static):
+class AzureStaticCredentials(_Secretive):
     """How to log in to Azure with something that does not change."""
 
     __slots__ = ()
@@ -275,21 +275,21 @@ class AzureStaticCredentials(_Static):
 
 
 @variant(AzureStaticCredentials, "AccessKey")
-class AzureAccessKey(AzureStaticCredentials):
+class AzureAccessKey(_Static, AzureStaticCredentials):
     """The key of a storage account."""
 
     __slots__ = ("secret",)
 
 
 @variant(AzureStaticCredentials, "SasToken")
-class AzureSasToken(AzureStaticCredentials):
+class AzureSasToken(_Static, AzureStaticCredentials):
     """A shared access signature."""
 
     __slots__ = ("secret",)
 
 
 @variant(AzureStaticCredentials, "BearerToken")
-class AzureBearerToken(AzureStaticCredentials):
+class AzureBearerToken(_Static, AzureStaticCredentials):
     """A token."""
 
     __slots__ = ("secret",)

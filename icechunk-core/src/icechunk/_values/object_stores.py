@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
@@ -14,7 +14,7 @@ from icechunk._values.settings import Field, Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ChecksumAlgorithm", "ObjectStoreConfig", "S3Options"]
+__all__ = ["AnyObjectStoreConfig", "ChecksumAlgorithm", "ObjectStoreConfig", "S3Options"]
 
 _flag = required(boolean)
 _path = required(text)
@@ -195,6 +195,18 @@ class HttpStore(ObjectStoreConfig):
         self, opts: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
         self._fill(_options("opts", opts), _options("headers", headers))
+
+
+AnyObjectStoreConfig: TypeAlias = (
+    InMemoryStore
+    | LocalFileSystemStore
+    | S3Store
+    | S3CompatibleStore
+    | TigrisStore
+    | GcsStore
+    | AzureStore
+    | HttpStore
+)
 
 
 def _options(name: str, options: Mapping[str, str] | None) -> dict[str, str] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from enum import Enum, IntEnum
+from enum import Enum, EnumType, IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from icechunk._display.blocks import Block
@@ -22,7 +22,15 @@ _C = TypeVar("_C", bound=type)
 __all__ = ["Frozen", "Info", "NamedInt", "aware", "public_name", "variant"]
 
 
-class NamedInt(IntEnum):
+class _Listed(EnumType):
+    """Makes `dir`, and with it completion, know the functions of an enumeration as well as its members."""
+
+    def __dir__(cls) -> list[str]:
+        functions = [name for name, value in vars(cls).items() if isinstance(value, staticmethod)]
+        return [*super().__dir__(), *functions]
+
+
+class NamedInt(IntEnum, metaclass=_Listed):
     """An enumeration whose members are numbers in files, and names to people."""
 
     def __repr__(self) -> str:
