@@ -157,7 +157,8 @@ class TestLifecycle:
                 zarr.create_group(store, path="h")
                 raise KeyError
 
-        pytest.raises(KeyError, fail)
+        with pytest.raises(KeyError):
+            fail()
         with pytest.raises(SessionStateError), repo.transaction("main", message="empty"):
             pass
         assert len(list(repo.ancestry(branch="main"))) == 2

@@ -6,9 +6,12 @@ Protocol 3.1 and 3.2, second columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from icechunk._engine.assets.clock import now_us
+from icechunk._engine.assets.fanout import run_all
 from icechunk._engine.format.config_document import decode_yaml, encode_yaml
 from icechunk._engine.format.ids import ObjectId12
 from icechunk._engine.format.layout import (
@@ -63,6 +66,13 @@ _YAML = "application/yaml"
 class _Ref(NamedTuple):
     target: SnapshotId
     version: Version
+
+
+class _Unread(Enum):
+    UNREAD = "unread"
+
+
+_UNREAD: Final = _Unread.UNREAD
 
 
 class HistoryV1:
@@ -210,19 +220,22 @@ class HistoryV1:
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`."""
+        path = branch_ref_path(branch)
+        ref: _Ref | _Unread | None = _UNREAD
         if check is not None:
-            check()
+            ref, _nothing = run_all([partial(self._find, path), check])
 
         def check_tip(ref: _Ref | None) -> None:
             if ref is None or ref.target != expected_tip:
                 raise commit_conflict(expected_tip, None if ref is None else ref.target)
 
         self._move(
-            branch_ref_path(branch),
+            path,
             snapshot.id,
             check_tip,
             # Others may have committed on top of us before we look again.
             landed=lambda ref: self._descends(ref.target, snapshot.id),
+            known=ref,
         )
 
     def _move(
@@ -232,18 +245,20 @@ class HistoryV1:
         check: Callable[[_Ref | None], None],
         *,
         landed: Callable[[_Ref], bool],
+        known: _Ref | _Unread | None = _UNREAD,
     ) -> None:
         """Point a branch to another snapshot, if `check` accepts what it points to now.
 
         `landed` tells from the branch's state whether an attempt whose answer was lost has
-        succeeded after all.
+        succeeded after all. `known` is what has just been read of it, if anything.
         """
         settings = self._assets.settings
         losses = 0
         is_unresolved = False
         while True:
             with self._assets.backend.exclusive(path):
-                ref = self._find(path)
+                ref = self._find(path) if known is _UNREAD else known
+                known = _UNREAD
                 if is_unresolved and ref is not None and landed(ref):
                     return
                 check(ref)
@@ -260,7 +275,7 @@ class HistoryV1:
             losses += 1
             if losses > settings.repo_update_max_tries:
                 raise ConflictError(
-                    message=f"ref `{path}` cannot be updated after {losses} attempts, "
+                    message=f"ref `{path}` cannot be updated after {settings.repo_update_max_tries} attempts, "
                     "too many concurrent changes",
                     kind=ErrorKind.UPDATE_ATTEMPTS_EXHAUSTED,
                 )

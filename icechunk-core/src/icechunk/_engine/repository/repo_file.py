@@ -175,7 +175,7 @@ class RepoFile:
             losses += 1
             if losses > settings.repo_update_max_tries:
                 raise ConflictError(
-                    message=f"repository cannot be updated after {losses} attempts, "
+                    message=f"repository cannot be updated after {settings.repo_update_max_tries} attempts, "
                     "too many concurrent changes",
                     kind=ErrorKind.UPDATE_ATTEMPTS_EXHAUSTED,
                 )
