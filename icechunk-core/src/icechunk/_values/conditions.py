@@ -114,6 +114,7 @@ class SplitOr(_Several, ManifestSplitCondition):
     """At least one of several conditions."""
 
     __slots__ = ("conditions",)
+    __match_args__ = ("conditions",)
     _maker = "or_conditions"
     _of = ManifestSplitCondition
 
@@ -125,6 +126,7 @@ class SplitAnd(_Several, ManifestSplitCondition):
     """All of several conditions."""
 
     __slots__ = ("conditions",)
+    __match_args__ = ("conditions",)
     _maker = "and_conditions"
     _of = ManifestSplitCondition
 
@@ -136,6 +138,7 @@ class SplitPathMatches(_Matches, ManifestSplitCondition):
     """An expression that is found in the array's path."""
 
     __slots__ = ("regex",)
+    __match_args__ = ("regex",)
     _maker = "path_matches"
 
 
@@ -144,6 +147,7 @@ class SplitNameMatches(_Matches, ManifestSplitCondition):
     """An expression that is found in the array's name."""
 
     __slots__ = ("regex",)
+    __match_args__ = ("regex",)
     _maker = "name_matches"
 
 
@@ -186,6 +190,7 @@ class SplitAxis(ManifestSplitDimCondition):
     """The dimension of a number, counted from 0."""
 
     __slots__ = ("number",)
+    __match_args__ = ("number",)
     _maker = "axis"
 
     number: int
@@ -199,6 +204,7 @@ class SplitDimensionName(_Matches, ManifestSplitDimCondition):
     """The dimensions in whose name an expression is found."""
 
     __slots__ = ("regex",)
+    __match_args__ = ("regex",)
     _maker = "dimension_name"
 
 
@@ -280,6 +286,7 @@ class PreloadOr(_Several, ManifestPreloadCondition):
     """At least one of several conditions."""
 
     __slots__ = ("conditions",)
+    __match_args__ = ("conditions",)
     _maker = "or_conditions"
     _of = ManifestPreloadCondition
 
@@ -291,6 +298,7 @@ class PreloadAnd(_Several, ManifestPreloadCondition):
     """All of several conditions."""
 
     __slots__ = ("conditions",)
+    __match_args__ = ("conditions",)
     _maker = "and_conditions"
     _of = ManifestPreloadCondition
 
@@ -302,6 +310,7 @@ class PreloadPathMatches(_Matches, ManifestPreloadCondition):
     """An expression that is found in the array's path."""
 
     __slots__ = ("regex",)
+    __match_args__ = ("regex",)
     _maker = "path_matches"
 
 
@@ -310,6 +319,7 @@ class PreloadNameMatches(_Matches, ManifestPreloadCondition):
     """An expression that is found in the array's name."""
 
     __slots__ = ("regex",)
+    __match_args__ = ("regex",)
     _maker = "name_matches"
 
 
@@ -318,6 +328,7 @@ class PreloadNumRefs(ManifestPreloadCondition):
     """A half-open range of numbers of chunk refs."""
 
     __slots__ = ("from_refs", "to_refs")
+    __match_args__ = ("from_refs", "to_refs")
     _maker = "num_refs"
 
     from_refs: int | None

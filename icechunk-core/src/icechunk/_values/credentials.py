@@ -149,6 +149,7 @@ class S3Static(S3Credentials):
     """Keys that do not change."""
 
     __slots__ = ("credentials",)
+    __match_args__ = ("credentials",)
 
     credentials: S3StaticCredentials
 
@@ -161,6 +162,7 @@ class S3Refreshable(_Refreshable, S3Credentials):
     """Keys that a function makes anew when they expire."""
 
     __slots__ = ("pickled_function", "current")
+    __match_args__ = ("pickled_function", "current")
     _current_type = S3StaticCredentials
 
 
@@ -194,6 +196,7 @@ class GcsServiceAccount(_Static, GcsStaticCredentials):
     """The path of a service account's key file."""
 
     __slots__ = ("secret",)
+    __match_args__ = ("secret",)
 
 
 @variant(GcsStaticCredentials, "ServiceAccountKey")
@@ -201,6 +204,7 @@ class GcsServiceAccountKey(_Static, GcsStaticCredentials):
     """The contents of a service account's key file."""
 
     __slots__ = ("secret",)
+    __match_args__ = ("secret",)
 
 
 @variant(GcsStaticCredentials, "ApplicationCredentials")
@@ -208,6 +212,7 @@ class GcsApplicationCredentials(_Static, GcsStaticCredentials):
     """The path of a file with application default credentials."""
 
     __slots__ = ("secret",)
+    __match_args__ = ("secret",)
 
 
 @variant(GcsStaticCredentials, "BearerToken")
@@ -215,6 +220,7 @@ class GcsBearerToken(_Static, GcsStaticCredentials):
     """A token."""
 
     __slots__ = ("secret",)
+    __match_args__ = ("secret",)
 
 
 class GcsCredentials(_Secretive):
@@ -248,6 +254,7 @@ class GcsStatic(GcsCredentials):
     """Something that does not change."""
 
     __slots__ = ("credentials",)
+    __match_args__ = ("credentials",)
 
     credentials: GcsStaticCredentials
 
@@ -260,6 +267,7 @@ class GcsRefreshable(_Refreshable, GcsCredentials):
     """Tokens that a function makes anew when they expire."""
 
     __slots__ = ("pickled_function", "current")
+    __match_args__ = ("pickled_function", "current")
     _current_type = GcsBearerCredential
 
 
@@ -279,6 +287,7 @@ class AzureAccessKey(_Static, AzureStaticCredentials):
     """The key of a storage account."""
 
     __slots__ = ("secret",)
+    __match_args__ = ("secret",)
 
 
 @variant(AzureStaticCredentials, "SasToken")
@@ -286,6 +295,7 @@ class AzureSasToken(_Static, AzureStaticCredentials):
     """A shared access signature."""
 
     __slots__ = ("secret",)
+    __match_args__ = ("secret",)
 
 
 @variant(AzureStaticCredentials, "BearerToken")
@@ -293,6 +303,7 @@ class AzureBearerToken(_Static, AzureStaticCredentials):
     """A token."""
 
     __slots__ = ("secret",)
+    __match_args__ = ("secret",)
 
 
 class AzureRefreshableCredential(_Secretive):
@@ -311,6 +322,7 @@ class AzureRefreshableAccessKey(AzureRefreshableCredential):
     """The key of a storage account."""
 
     __slots__ = ("key", "expires_after")
+    __match_args__ = ("key", "expires_after")
 
     key: str
     expires_after: datetime | None
@@ -324,6 +336,7 @@ class AzureRefreshableSasToken(AzureRefreshableCredential):
     """A shared access signature."""
 
     __slots__ = ("token", "expires_after")
+    __match_args__ = ("token", "expires_after")
 
     token: str
     expires_after: datetime | None
@@ -337,6 +350,7 @@ class AzureRefreshableBearerToken(AzureRefreshableCredential):
     """A token."""
 
     __slots__ = ("bearer", "expires_after")
+    __match_args__ = ("bearer", "expires_after")
 
     bearer: str
     expires_after: datetime | None
@@ -376,6 +390,7 @@ class AzureStatic(AzureCredentials):
     """Something that does not change."""
 
     __slots__ = ("credentials",)
+    __match_args__ = ("credentials",)
 
     credentials: AzureStaticCredentials
 
@@ -388,6 +403,7 @@ class AzureRefreshable(_Refreshable, AzureCredentials):
     """Something that a function makes anew when it expires."""
 
     __slots__ = ("pickled_function", "current")
+    __match_args__ = ("pickled_function", "current")
     _current_type = AzureRefreshableCredential
 
 
@@ -409,6 +425,7 @@ class ForS3(Credentials):
     """Access to containers on S3."""
 
     __slots__ = ("credentials",)
+    __match_args__ = ("credentials",)
 
     credentials: S3Credentials
 
@@ -421,6 +438,7 @@ class ForGcs(Credentials):
     """Access to containers on Google Cloud Storage."""
 
     __slots__ = ("credentials",)
+    __match_args__ = ("credentials",)
 
     credentials: GcsCredentials
 
@@ -433,6 +451,7 @@ class ForAzure(Credentials):
     """Access to containers on Azure."""
 
     __slots__ = ("credentials",)
+    __match_args__ = ("credentials",)
 
     credentials: AzureCredentials
 

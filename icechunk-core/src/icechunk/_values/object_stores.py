@@ -130,6 +130,7 @@ class LocalFileSystemStore(ObjectStoreConfig):
     """Files below a directory."""
 
     __slots__ = ("path",)
+    __match_args__ = ("path",)
 
     path: str
 
@@ -142,6 +143,7 @@ class S3Store(_SpeaksS3):
     """Amazon S3."""
 
     __slots__ = ("options",)
+    __match_args__ = ("options",)
 
 
 @variant(ObjectStoreConfig, "S3Compatible")
@@ -149,6 +151,7 @@ class S3CompatibleStore(_SpeaksS3):
     """Another service that speaks S3."""
 
     __slots__ = ("options",)
+    __match_args__ = ("options",)
 
 
 @variant(ObjectStoreConfig, "Tigris")
@@ -156,6 +159,7 @@ class TigrisStore(_SpeaksS3):
     """Tigris."""
 
     __slots__ = ("options",)
+    __match_args__ = ("options",)
 
 
 @variant(ObjectStoreConfig, "Gcs")
@@ -163,6 +167,7 @@ class GcsStore(ObjectStoreConfig):
     """Google Cloud Storage. Options are those of its client, by name."""
 
     __slots__ = ("config",)
+    __match_args__ = ("config",)
 
     config: dict[str, str] | None
 
@@ -175,6 +180,7 @@ class AzureStore(ObjectStoreConfig):
     """Azure Blob Storage. Options are those of its client, by name; `account` is one of them."""
 
     __slots__ = ("config",)
+    __match_args__ = ("config",)
 
     config: dict[str, str] | None
 
@@ -187,6 +193,7 @@ class HttpStore(ObjectStoreConfig):
     """A web server. Options are those of the client, by name; headers are sent with every request."""
 
     __slots__ = ("opts", "headers")
+    __match_args__ = ("opts", "headers")
 
     opts: dict[str, str] | None
     headers: dict[str, str] | None

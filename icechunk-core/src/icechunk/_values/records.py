@@ -124,8 +124,6 @@ def variant(of: type, name: str) -> Callable[[_C], _C]:
     def attach(cls: _C) -> _C:
         cls.__module__ = of.__module__
         cls.__qualname__ = f"{of.__qualname__}.{name}"
-        # So that `case Family.Form(value)` works.
-        type.__setattr__(cls, "__match_args__", vars(cls)["__slots__"])
         setattr(of, name, cls)
         return cls
 

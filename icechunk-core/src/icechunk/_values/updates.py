@@ -57,6 +57,7 @@ class RepoMigrated(UpdateType):
     """The repository was brought to a newer version of the format."""
 
     __slots__ = ("from_version", "to_version")
+    __match_args__ = ("from_version", "to_version")
 
     from_version: SpecVersion
     to_version: SpecVersion
@@ -70,6 +71,7 @@ class RepoStatusChanged(UpdateType):
     """The repository was opened to writes, or closed."""
 
     __slots__ = ("status",)
+    __match_args__ = ("status",)
 
     status: RepoStatus
 
@@ -96,6 +98,7 @@ class TagCreated(UpdateType):
     """A tag was created."""
 
     __slots__ = ("name",)
+    __match_args__ = ("name",)
 
     name: str
 
@@ -108,6 +111,7 @@ class TagDeleted(UpdateType):
     """A tag was deleted."""
 
     __slots__ = ("name", "previous_snap_id")
+    __match_args__ = ("name", "previous_snap_id")
 
     name: str
     previous_snap_id: str
@@ -121,6 +125,7 @@ class BranchCreated(UpdateType):
     """A branch was created."""
 
     __slots__ = ("name",)
+    __match_args__ = ("name",)
 
     name: str
 
@@ -133,6 +138,7 @@ class BranchDeleted(UpdateType):
     """A branch was deleted."""
 
     __slots__ = ("name", "previous_snap_id")
+    __match_args__ = ("name", "previous_snap_id")
 
     name: str
     previous_snap_id: str
@@ -146,6 +152,7 @@ class BranchReset(UpdateType):
     """A branch was moved to another snapshot."""
 
     __slots__ = ("name", "previous_snap_id")
+    __match_args__ = ("name", "previous_snap_id")
 
     name: str
     previous_snap_id: str
@@ -159,6 +166,7 @@ class NewCommit(UpdateType):
     """A branch got a new snapshot."""
 
     __slots__ = ("branch", "new_snap_id")
+    __match_args__ = ("branch", "new_snap_id")
 
     branch: str
     new_snap_id: str
@@ -172,6 +180,7 @@ class CommitAmended(UpdateType):
     """The last snapshot of a branch was replaced."""
 
     __slots__ = ("branch", "previous_snap_id", "new_snap_id")
+    __match_args__ = ("branch", "previous_snap_id", "new_snap_id")
 
     branch: str
     previous_snap_id: str
@@ -186,6 +195,7 @@ class NewDetachedSnapshot(UpdateType):
     """A snapshot was written that is on no branch."""
 
     __slots__ = ("new_snap_id",)
+    __match_args__ = ("new_snap_id",)
 
     new_snap_id: str
 
@@ -212,6 +222,7 @@ class FeatureFlagChanged(UpdateType):
     """An operation was switched on or off, or set back to its default (None)."""
 
     __slots__ = ("id", "new_value")
+    __match_args__ = ("id", "new_value")
 
     id: int
     new_value: bool | None
