@@ -93,6 +93,8 @@ def test_a_container_replaces_those_of_the_same_prefix_or_name() -> None:
     assert config.get_virtual_chunk_container("m") is None
     config.clear_virtual_chunk_containers()
     assert config.virtual_chunk_containers == {}
+    assert str(config).endswith("\nvirtual_chunk_containers: {}\n")
+    assert "virtual_chunk_containers={}," in repr(config)
 
 
 def test_the_dict_of_containers_is_a_copy() -> None:

@@ -276,8 +276,8 @@ class RepositoryConfig(Settings):
     def _block(self) -> Block:
         block = super()._block()
         containers = self._values["virtual_chunk_containers"]
-        shown: str | Block = "None"
-        if containers is not None:
+        shown: str | Block = repr(containers)
+        if containers:
             shown = Block(None, [(prefix, each._block()) for prefix, each in containers.items()])
         return Block(block.title, (*block.fields, ("virtual_chunk_containers", shown)))
 
