@@ -7,6 +7,7 @@ the table is a stack of layers, newest last, of which the top one is always a di
 from __future__ import annotations
 
 from enum import Enum
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
@@ -127,6 +128,12 @@ class ChunkTable:
         self._rows = {}
         if len(below) > _MAX_LAYERS:
             self._merge(columns.coords.shape[1])
+
+    def few_changes(self, limit: int) -> list[tuple[Coords, ChunkChange]] | None:
+        """Return all changes, sorted by coordinates, if there are no more than `limit`; else `None`."""
+        if self._below or len(self._rows) > limit:
+            return None
+        return sorted(self._rows.items(), key=itemgetter(0))
 
     def live_columns(self, ndim: int) -> RefColumns:
         """Return the refs that were set and not deleted since, sorted by coordinates."""

@@ -87,7 +87,7 @@ def _num_chunks(grid: object, lengths: list[int], spec_version: int) -> list[int
 
 def _rectilinear_count(axis: object, length: int) -> int:
     """Count the chunks of one axis: a size for all, or a list of sizes and [size, count] pairs."""
-    if _is_length(axis):
+    if isinstance(axis, int) and _is_length(axis):
         return -(-length // axis) if axis else 0
     if not isinstance(axis, list):
         raise _bad_grid(f"invalid chunk sizes {axis!r}")

@@ -200,7 +200,8 @@ def _has_chunks(array: ArrayEntry) -> bool:
 def _beginning_with(coords: Coords, leading: tuple[int, ...]) -> Coords:
     if not leading:
         return coords
-    return coords[(coords[:, : len(leading)] == np.array(leading, np.int64)).all(axis=1)]
+    matches: Coords = coords[(coords[:, : len(leading)] == np.array(leading, np.int64)).all(axis=1)]
+    return matches
 
 
 def _without(coords: Coords, touched: Coords) -> Coords:
