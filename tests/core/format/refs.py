@@ -27,9 +27,11 @@ any_refs = inline_refs | native_refs | virtual_refs
 
 
 @st.composite
-def tables(draw: st.DrawFn, max_refs: int = 60) -> tuple[int, dict[tuple[int, ...], ChunkRef]]:
+def tables(
+    draw: st.DrawFn, max_refs: int = 60, ndims: range = range(5)
+) -> tuple[int, dict[tuple[int, ...], ChunkRef]]:
     """Draw the number of dimensions, and refs by their coordinates."""
-    ndim = draw(st.integers(0, 4))
+    ndim = draw(st.sampled_from(ndims))
     # Mostly near each other, as those of real arrays are.
     value = draw(st.sampled_from([st.integers(0, 3), st.integers(0, 40), U32]))
     refs = draw(st.sampled_from([inline_refs, native_refs, virtual_refs, any_refs]))

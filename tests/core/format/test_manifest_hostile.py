@@ -20,6 +20,9 @@ from tests.core.format.refs import NODE_ID, columns_of, decoded, manifest_of
 # The file's name, as every message has it.
 NAMED = "`manifests/X`"
 
+# So many refs that anything quadratic would not end.
+MANY = 200_000
+
 ALWAYS = LocationCompression(min_num_refs=1, min_text_bytes=0)
 
 
@@ -136,19 +139,19 @@ def measured(action: Callable[[], object]) -> tuple[float, int]:
         tracemalloc.stop()
 
 
-def test_a_million_refs_that_are_one_table_cost_no_more_than_a_million_refs() -> None:
+def test_refs_that_are_all_one_table_cost_no_more_than_others() -> None:
     # Index of one coordinate, and an empty inline chunk.
     table = struct.pack("<iIIIII", 12, 8, 12, 1, 0, 0)
-    seconds, peak = measured(lambda: read_everything(aliased(10**6, table)))
-    assert seconds < 5
-    assert peak < 200 * 2**20
+    seconds, peak = measured(lambda: read_everything(aliased(MANY, table)))
+    assert seconds < 2
+    assert peak < 200 * MANY
 
 
-def test_a_million_refs_that_share_a_long_vector_are_refused_before_memory_is_taken() -> None:
+def test_refs_that_share_a_long_vector_are_refused_before_memory_is_taken() -> None:
     table = struct.pack("<iIII", 12, 8, 8, 900) + bytes(4 * 900)
-    seconds, peak = measured(lambda: read_everything(aliased(10**6, table)))
-    assert seconds < 5
-    assert peak < 100 * 2**20
+    seconds, peak = measured(lambda: read_everything(aliased(MANY, table)))
+    assert seconds < 2
+    assert peak < 100 * MANY
 
 
 def test_coordinates_without_end_are_refused() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import sys
 import threading
 from bisect import bisect_left
 from itertools import pairwise
+from operator import mul
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from icechunk._engine.format.chunk_refs import RefColumns
@@ -15,7 +17,18 @@ from icechunk._engine.format.manifest_lookup import RefLayouts
 from icechunk._engine.format.tables import TableVector, Vector
 from icechunk._engine.format.tables_columns import TableColumns
 
+if sys.version_info >= (3, 12) and not TYPE_CHECKING:  # the stub says float
+    from math import sumprod
+else:
+
+    def sumprod(p: tuple[int, ...], q: tuple[int, ...], /) -> int:
+        """Multiply pairs and add up."""
+        return sum(map(mul, p, q))
+
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from icechunk._engine.format.arrays import U32Column
     from icechunk._engine.format.chunk_refs import ChunkRef
     from icechunk._engine.format.manifest_locations import LocationDictionary
@@ -41,7 +54,8 @@ class _Guess(NamedTuple):
 
     first: int
     strides: tuple[int, ...]
-    unpack: struct.Struct
+    ndim: int
+    unpack_coords: Callable[[memoryview, int], tuple[int, ...]]
 
 
 class _Numbers(NamedTuple):
@@ -63,6 +77,9 @@ class ArrayRefs:
         self._start, self._count = refs
         self._dictionary = dictionary
         self._layouts = RefLayouts(file, dictionary)
+        # Kept at hand for `lookup`.
+        self._data = file.data
+        self._reader_of = self._layouts.of_vtable
         self._lock = threading.Lock()
         self._ndim: int | None = None
         self._guess: _Guess | None = None
@@ -103,21 +120,19 @@ class ArrayRefs:
                 return None
             guess = self._make_guess()
         # From here on everything is written out: this is on the path of every chunk read.
-        row, strides, layout = guess
-        if len(coords) != len(strides):
-            raise self._file.error(f"its refs have {len(strides)} coordinates, the array has {len(coords)}")
-        for value, stride in zip(coords, strides):
-            row += value * stride
-        data = self._file.data
+        first, strides, ndim, unpack_coords = guess
+        if len(coords) != ndim:
+            raise self._file.error(f"its refs have {ndim} coordinates, the array has {len(coords)}")
+        row = sumprod(coords, strides) - first
         try:
             if 0 <= row < self._count:
+                data = self._data
                 position = self._start + 4 * row
                 table = position + _unpack_u32(data, position)[0]
-                found = self._layouts.of_vtable.get(table - _unpack_i32(data, table)[0])
+                found = self._reader_of.get(table - _unpack_i32(data, table)[0])
                 index, read = self._layouts.add(table) if found is None else found
                 position = table + index
-                position += _unpack_u32(data, position)[0]
-                if layout.unpack_from(data, position) == (len(strides), *coords):
+                if unpack_coords(data, position + _unpack_u32(data, position)[0]) == (ndim, *coords):
                     return read(table)
             found_row = self._search(coords)
             return None if found_row is None else self._ref(found_row)
@@ -205,9 +220,9 @@ class ArrayRefs:
             # Rows that share the first coordinates up to this axis.
             strides[axis] = self._search_bytes((*first[:axis], first[axis] + 1))
         base = sum(value * stride for value, stride in zip(first, strides, strict=True))
-        layout = struct.Struct(f"<{len(first) + 1}I")
+        unpack_coords = struct.Struct(f"<{len(first) + 1}I").unpack_from
         self._ndim = len(first)
-        self._guess = _Guess(-base, tuple(strides), layout)
+        self._guess = _Guess(base, tuple(strides), len(first), unpack_coords)
         return self._guess
 
     def _search(self, coords: tuple[int, ...]) -> int | None:

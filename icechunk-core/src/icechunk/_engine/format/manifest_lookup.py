@@ -68,13 +68,24 @@ class RefLayouts:
 
     def _native(self, slots: tuple[int, ...]) -> RefReader:
         data = self._file.data
-        read = _field_reader((slots[CHUNK_ID], "12s"), (slots[OFFSET], "Q"), (slots[LENGTH], "Q"))
+        if slots[OFFSET]:
+            read = _field_reader((slots[OFFSET], "Q"), (slots[LENGTH], "Q"), (slots[CHUNK_ID], "12s"))
 
-        def native(table: int) -> ChunkRef:
-            chunk_id, offset, length = read(data, table)
-            return NativeRef(ChunkId(chunk_id), offset, length)  # type: ignore[arg-type]
+            def native(table: int) -> ChunkRef:
+                offset, length, chunk_id = read(data, table)
+                return NativeRef(ChunkId(chunk_id), offset, length)  # type: ignore[arg-type]
 
-        return native
+            return native
+
+        # All native refs so far: worth a function of its own, that also goes around the named tuple's `__new__`.
+        read = _field_reader((slots[LENGTH], "Q"), (slots[CHUNK_ID], "12s"))
+        new = tuple.__new__
+
+        def whole_native(table: int) -> ChunkRef:
+            length, chunk_id = read(data, table)
+            return new(NativeRef, (ChunkId(chunk_id), 0, length))
+
+        return whole_native
 
     def _inline(self, field: int) -> RefReader:
         file = self._file
