@@ -87,6 +87,11 @@ class Manifest:
         return sum(vector.count for vector in self._vectors.values())
 
     @property
+    def payload(self) -> memoryview:
+        """The decompressed content of the file."""
+        return self._file.data
+
+    @property
     def size_bytes(self) -> int:
         """What the manifest takes in memory, columns apart."""
         return self._file.size

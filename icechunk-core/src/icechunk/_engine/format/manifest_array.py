@@ -139,6 +139,30 @@ class ArrayRefs:
         except struct.error:
             raise self._file.error("a chunk ref is outside of the file") from None
 
+    def row_of(self, coords: tuple[int, ...]) -> tuple[int, bool]:
+        """Return the row of some coordinates, or the one before which they belong, and whether they are there.
+
+        Raises
+        ------
+        FormatError
+            What has to be read for it is damaged.
+        """
+        row = self._search_bytes(coords)
+        return row, row < self._count and self._row_coords(row) == coords
+
+    def ref_at(self, row: int) -> ChunkRef:
+        """Return the ref of one row.
+
+        Raises
+        ------
+        FormatError
+            It is damaged.
+        """
+        try:
+            return self._ref(row)
+        except struct.error:
+            raise self._file.error("a chunk ref is outside of the file") from None
+
     def coords(self) -> U32Column:
         """Return the coordinates of all refs, of shape (n, ndim), in lexicographic order.
 

@@ -122,6 +122,12 @@ def encode_manifest(
     return pieces
 
 
+def single_array_head(manifest_id: ManifestId, node_id: NodeId) -> bytes:
+    """Return what stands in front of the refs if there is one array and no dictionary."""
+    start = _HEAD_SIZE + 4 + _ARRAY.size
+    return _head(manifest_id, [node_id], [start + -start % 8], 0)
+
+
 def _head(manifest_id: ManifestId, node_ids: list[NodeId], refs_at: list[int], dictionary_at: int) -> bytes:
     count = len(node_ids)
     vector = _HEAD_SIZE - 4
