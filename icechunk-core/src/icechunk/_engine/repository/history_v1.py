@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from icechunk._engine.assets.clock import now_us
 from icechunk._engine.assets.fanout import run_all
@@ -223,7 +223,8 @@ class HistoryV1:
         path = branch_ref_path(branch)
         ref: _Ref | _Unread | None = _UNREAD
         if check is not None:
-            ref, _nothing = run_all([partial(self._find, path), check])
+            found: list[Any] = run_all([partial(self._find, path), check])
+            ref = found[0]
 
         def check_tip(ref: _Ref | None) -> None:
             if ref is None or ref.target != expected_tip:

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icechunk._engine.assets.clock import now_after, time_text
 from icechunk._engine.assets.fanout import run_all
+from icechunk._engine.format.chunk_refs import RefColumns
 from icechunk._engine.format.ids import ManifestId, SnapshotId
-from icechunk._engine.format.manifest import encode_manifest
+from icechunk._engine.format.manifest import LocationCompression, encode_manifest
+from icechunk._engine.format.manifest_splicing import splice_manifest
 from icechunk._engine.format.repo_info_records import NewSnapshot
 from icechunk._engine.format.snapshot import rewrite_snapshot
 from icechunk._engine.format.snapshot_records import (
@@ -26,7 +28,7 @@ from icechunk._engine.format.snapshot_records import (
 )
 from icechunk._engine.format.transaction_log import TransactionLog
 from icechunk._engine.format.values import to_json_object
-from icechunk._engine.session.manifests import ArrayPlan, build_manifests, plan_array
+from icechunk._engine.session.manifests import ArrayPlan, build_manifests, extents_after
 from icechunk._engine.session.splitting import BoxGrid, tight_extents
 from icechunk._values.splitting import box_edges
 from icechunk.abc.storage import Locality
@@ -43,7 +45,7 @@ from icechunk.errors import (
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets, SealedFile
     from icechunk._engine.changes import ChangeSet
-    from icechunk._engine.format.chunk_refs import RefColumns
+    from icechunk._engine.format.envelope import Buffer
     from icechunk._engine.format.ids import NodeId
     from icechunk._engine.format.manifest import Manifest
     from icechunk._engine.format.snapshot import Snapshot
@@ -59,6 +61,9 @@ _MAX_CLOCK_DIFFERENCE_SECONDS = 600
 # Manifests that are fetched side by side before the arrays they belong to are rebuilt; so many are in
 # memory at once, whatever the cache may keep.
 _FETCHED_TOGETHER = 32
+
+# Up to here a list of all manifests is faster than columns of them.
+_FEW_NODES = 64
 
 # What is compressed and waits to go out together with the rest. Beyond this it goes ahead.
 _MAX_HELD_BYTES = 64 * 2**20
@@ -146,7 +151,7 @@ def write_changes(session: EngineSession, message: str, metadata: dict[str, Json
     assets, changes, spec_version = session.assets, session.changes, session.spec_version
     base = session.base()
     manifests = _Manifests(assets, session.config, spec_version)
-    nodes = _changed_nodes(base, changes, manifests)
+    nodes = _changed_nodes(session, base, manifests)
     log = TransactionLog(
         id=SnapshotId.random(),
         new_groups=[group.id for group in changes.new_groups.values()],
@@ -179,7 +184,7 @@ def write_changes(session: EngineSession, message: str, metadata: dict[str, Json
         metadata=metadata,
         set_nodes=nodes,
         removed_paths=removed,
-        manifest_files=_manifest_files(base, nodes, removed, manifests),
+        **_manifest_files(base, manifests.files, _removed_manifests(base, nodes, removed, manifests)),
         spec_version=spec_version,
     )
     assets.write_all(
@@ -198,13 +203,14 @@ def write_changes(session: EngineSession, message: str, metadata: dict[str, Json
     )
 
 
-def _changed_nodes(base: Snapshot, changes: ChangeSet, manifests: _Manifests) -> dict[str, Node]:
+def _changed_nodes(session: EngineSession, base: Snapshot, manifests: _Manifests) -> dict[str, Node]:
     """Return the nodes that are new or different, by path, with their manifests built."""
+    changes = session.changes
     nodes: dict[str, Node] = {}
     for path, group in changes.new_groups.items():
         nodes[path] = GroupNode(group.id, path, group.user_data)
     for id, user_data in changes.updated_groups.items():
-        node = _base_node(base, id)
+        node = _base_node(session, id)
         nodes[node.path] = GroupNode(id, node.path, user_data)
     # Arrays as they will be, still with the manifests that they have now.
     arrays: list[ArrayNode] = [
@@ -213,9 +219,9 @@ def _changed_nodes(base: Snapshot, changes: ChangeSet, manifests: _Manifests) ->
     ]
     new_ids = {array.id for array in arrays}
     for id in changes.updated_arrays.keys() | (changes.chunks.keys() - new_ids):
-        node = _base_node(base, id)
+        node = _base_node(session, id)
         if not isinstance(node, ArrayNode):
-            raise _not_in_snapshot(base, id)
+            raise _not_in_snapshot(session, id)
         update = changes.updated_arrays.get(id)
         if update is not None:
             node = ArrayNode(
@@ -227,16 +233,16 @@ def _changed_nodes(base: Snapshot, changes: ChangeSet, manifests: _Manifests) ->
     return nodes
 
 
-def _base_node(base: Snapshot, id: NodeId) -> Node:
-    node = base.find_node_by_id(id)
+def _base_node(session: EngineSession, id: NodeId) -> Node:
+    node = session.base_node(id)
     if node is None:
-        raise _not_in_snapshot(base, id)
+        raise _not_in_snapshot(session, id)
     return node
 
 
-def _not_in_snapshot(base: Snapshot, id: NodeId) -> FormatError:
+def _not_in_snapshot(session: EngineSession, id: NodeId) -> FormatError:
     return FormatError(
-        f"snapshot {base.id} has no such node as the one with id {id}, which the session changed",
+        f"snapshot {session.snapshot_id} has no such node as the one with id {id}, which the session changed",
         kind=ErrorKind.INVALID_FILE_FORMAT,
     )
 
@@ -247,6 +253,7 @@ class _Manifests:
     def __init__(self, assets: Assets, config: RepositoryConfig, spec_version: int) -> None:
         self._assets = assets
         self._config = config
+        self._location_compression = _location_compression(config, spec_version)
         self._spec_version = spec_version
         self.files: list[ManifestFileInfo] = []
         """What the new snapshot has to say of the new manifests."""
@@ -273,7 +280,7 @@ class _Manifests:
         table = changes.chunks.get(array.id)
         if table is not None:
             self.touched[array.id] = table.touched_coords(len(num_chunks))
-        return plan_array(array.id, BoxGrid(edges), array.manifests, table)
+        return ArrayPlan(array.id, BoxGrid(edges), array.manifests, table)
 
     def _fetch(self, base: Snapshot, refs: Sequence[ManifestRef]) -> dict[ManifestId, Manifest]:
         """Return manifests by id; on remote storage those that are not cached come side by side."""
@@ -288,17 +295,63 @@ class _Manifests:
 
     def _build(self, plan: ArrayPlan, fetched: Mapping[ManifestId, Manifest]) -> tuple[ManifestRef, ...]:
         refs = list(plan.kept)
-        for box, columns in build_manifests(plan, fetched):
-            refs.append((box, self._new_manifest(plan.node_id, columns)))
+        spliced = self._spliced(plan, fetched)
+        if spliced is not None:
+            refs += spliced
+        else:
+            for box, columns in build_manifests(plan, fetched):
+                refs.append((box, self._new_manifest(plan.node_id, columns)))
         # In the order of the boxes, as the reference writes them.
         refs.sort(key=itemgetter(0))
         return tuple([ref for _box, ref in refs])
 
+    def _spliced(
+        self, plan: ArrayPlan, fetched: Mapping[ManifestId, Manifest]
+    ) -> list[tuple[int, ManifestRef]] | None:
+        """Write the new manifests as changes in the bytes of the old ones, if that is possible."""
+        changes = plan.simple_changes()
+        if changes is None:
+            return None
+        # All of them or none: nothing is written before that is clear.
+        new: list[tuple[int, ManifestRef, list[Buffer], int]] = []
+        for box, edits, old in changes:
+            id = ManifestId.random()
+            if old is None:
+                live = [(coords, ref) for coords, ref in edits if ref is not None]
+                if live:
+                    columns = RefColumns.from_refs(
+                        [coords for coords, _ in live], [ref for _, ref in live], len(live[0][0])
+                    )
+                    ref = ManifestRef(id, tight_extents(columns.coords))
+                    new.append((box, ref, self._encoded(id, plan.node_id, columns), len(live)))
+                continue
+            extents = extents_after(old.extents, edits)
+            if extents is None:
+                return None
+            result = splice_manifest(fetched[old.manifest_id], id, plan.node_id, edits)
+            if result is None:
+                return None
+            new.append((box, ManifestRef(id, extents), *result))
+        for _box, ref, pieces, num_refs in new:
+            self._add(ref.manifest_id, pieces, num_refs)
+        return [(box, ref) for box, ref, _pieces, _num_refs in new]
+
     def _new_manifest(self, node_id: NodeId, columns: RefColumns) -> ManifestRef:
         id = ManifestId.random()
-        pieces = encode_manifest(id, [(node_id, columns)], spec_version=self._spec_version)
+        self._add(id, self._encoded(id, node_id, columns), len(columns))
+        return ManifestRef(id, tight_extents(columns.coords))
+
+    def _encoded(self, id: ManifestId, node_id: NodeId, columns: RefColumns) -> list[Buffer]:
+        return encode_manifest(
+            id,
+            [(node_id, columns)],
+            spec_version=self._spec_version,
+            location_compression=self._location_compression,
+        )
+
+    def _add(self, id: ManifestId, pieces: list[Buffer], num_refs: int) -> None:
         file = self._assets.seal_manifest(id, pieces, self._spec_version)
-        self.files.append(ManifestFileInfo(id, file.size_bytes, len(columns)))
+        self.files.append(ManifestFileInfo(id, file.size_bytes, num_refs))
         if self._assets.locality is Locality.REMOTE:
             self.held.append(file)
             self._held_bytes += file.size_bytes
@@ -309,13 +362,22 @@ class _Manifests:
         else:
             # Nothing to be won by waiting.
             self._assets.write_all([file])
-        return ManifestRef(id, tight_extents(columns.coords))
 
 
 def _manifest_files(
+    base: Snapshot, added: list[ManifestFileInfo], removed: set[ManifestId]
+) -> dict[str, Any]:
+    """Return what the new snapshot has to say of manifests, as `rewrite_snapshot` is faster with it."""
+    if base.num_nodes > _FEW_NODES:
+        return {"added_manifest_files": added, "removed_manifest_ids": removed}
+    kept = [file for file in base.manifest_files() if file.id not in removed]
+    return {"manifest_files": [*kept, *added]}
+
+
+def _removed_manifests(
     base: Snapshot, nodes: Mapping[str, Node], removed: Sequence[str], manifests: _Manifests
-) -> list[ManifestFileInfo]:
-    """Return what the new snapshot says of every manifest that it uses."""
+) -> set[ManifestId]:
+    """Return the manifests that the base snapshot uses and the new one does not."""
     kept: set[ManifestId] = set()
     dropped: set[ManifestId] = set()
     for path in [*nodes, *removed]:
@@ -333,5 +395,17 @@ def _manifest_files(
         for node in base.nodes():
             if isinstance(node, ArrayNode) and node.path not in touched:
                 dropped.difference_update(ref.manifest_id for ref in node.manifests)
-    files = [file for file in base.manifest_files() if file.id not in dropped]
-    return [*files, *manifests.files]
+    return dropped
+
+
+def _location_compression(config: RepositoryConfig, spec_version: int) -> LocationCompression | None:
+    """Return when and how to compress the locations of virtual chunks."""
+    if spec_version == 1:
+        return None
+    settings = config.effective("manifest").effective("virtual_chunk_location_compression")
+    return LocationCompression(
+        min_num_refs=settings.effective("min_num_chunks"),
+        max_training_samples=settings.effective("dictionary_max_training_samples"),
+        max_dictionary_bytes=settings.effective("dictionary_max_size_bytes"),
+        level=settings.effective("compression_level"),
+    )

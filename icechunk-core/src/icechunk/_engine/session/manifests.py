@@ -6,79 +6,118 @@ The table of protocol 3.5, on columns: no Python object for a chunk ref, however
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from icechunk._engine.changes.chunk_table import DELETED
 from icechunk._engine.format.chunk_refs import RefColumns
-from icechunk._engine.session.splitting import BoxGrid, Coords, row_keys
+from icechunk._engine.session.splitting import BoxGrid, Coords, Extents, row_keys
 from icechunk.errors import ErrorKind, FormatError
 
 if TYPE_CHECKING:
     from icechunk._engine.changes.chunk_table import ChunkTable
+    from icechunk._engine.format.chunk_refs import ChunkRef
     from icechunk._engine.format.ids import ManifestId, NodeId
     from icechunk._engine.format.manifest import Manifest
     from icechunk._engine.format.snapshot_records import ManifestRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Up to this many changed chunks of one array are looked at one by one: a handful of NumPy calls takes
+# longer, and their manifest can be changed in its bytes.
+FEW_CHANGES = 64
+
+Changes = Sequence[tuple[tuple[int, ...], "ChunkRef | None"]]
+"""Chunks and their new refs, `None` for deleted ones, in ascending order of coordinates."""
+
+
 class ArrayPlan:
-    """What to do with the manifests of one array that the session has touched."""
+    """What to do with the manifests of one array that the session has touched.
 
-    node_id: NodeId
-    grid: BoxGrid
-    live: RefColumns
-    """The session's refs within the array, sorted."""
-    touched: Coords
-    """Where the session set or deleted a ref, within the array."""
-    changed_boxes: frozenset[int]
-    kept: Sequence[tuple[int, ManifestRef]]
-    """Manifests that stay as they are, with their box."""
-    to_read: Sequence[ManifestRef]
-    """Manifests of whose refs new ones are made."""
-
-
-def plan_array(
-    node_id: NodeId, grid: BoxGrid, old: Sequence[ManifestRef], table: ChunkTable | None
-) -> ArrayPlan:
-    """Decide about each of an array's `old` manifests, without reading any.
-
-    What lies outside of the array's (new) grid is dropped; what lies within one box that the
-    session left alone stays; the rest is read and distributed.
+    Attributes
+    ----------
+    node_id, grid
+        Which array, and the boxes of its new shape.
+    changed_boxes
+        Boxes in which the session set or deleted refs.
+    kept
+        Manifests that stay as they are, with their box.
+    to_read
+        Manifests of whose refs new ones are made.
     """
-    ndim = len(grid.edges)
-    if table is None:
-        live = RefColumns.empty(ndim)
-        touched: Coords = np.empty((0, ndim), np.uint32)
-        changed: frozenset[int] = frozenset()
-    else:
-        live = table.live_columns(ndim)
-        touched = table.touched_coords(ndim)
-        inside = grid.contains(touched)
-        if not inside.all():
-            # The array was made smaller after these were set.
-            touched = touched[inside]
-            live = live.take(np.flatnonzero(grid.contains(live.coords)))
-        changed = frozenset(np.unique(grid.boxes_of(touched)).tolist())
-    kept: list[tuple[int, ManifestRef]] = []
-    to_read: list[ManifestRef] = []
-    for ref in old:
-        box = grid.box_holding(ref.extents)
-        if box is not None and box not in changed:
-            kept.append((box, ref))
-        elif grid.intersects(ref.extents):
-            to_read.append(ref)
-    return ArrayPlan(
-        node_id=node_id,
-        grid=grid,
-        live=live,
-        touched=touched,
-        changed_boxes=changed,
-        kept=kept,
-        to_read=to_read,
-    )
+
+    def __init__(
+        self,
+        node_id: NodeId,
+        grid: BoxGrid,
+        old: Sequence[ManifestRef],
+        table: ChunkTable | None,
+    ) -> None:
+        """Decide about each of an array's `old` manifests, without reading any.
+
+        What lies outside of the array's (new) grid is dropped; what lies within one box that the
+        session left alone stays; the rest is read and distributed.
+        """
+        self.node_id = node_id
+        self.grid = grid
+        self._table = table
+        self._few: dict[int, list[tuple[tuple[int, ...], ChunkRef | None]]] | None = None
+        few = [] if table is None else table.few_changes(FEW_CHANGES)
+        if few is not None:
+            self._few = {}
+            for coords, change in few:
+                box = grid.box_of(coords)
+                if box is not None:
+                    ref = None if change is DELETED else change
+                    self._few.setdefault(box, []).append((coords, ref))
+            self.changed_boxes = frozenset(self._few)
+        else:
+            self.changed_boxes = frozenset(np.unique(grid.boxes_of(self.touched)).tolist())
+        self.kept: list[tuple[int, ManifestRef]] = []
+        self.to_read: list[ManifestRef] = []
+        for manifest in old:
+            box = grid.box_holding(manifest.extents)
+            if box is not None and box not in self.changed_boxes:
+                self.kept.append((box, manifest))
+            elif grid.intersects(manifest.extents):
+                self.to_read.append(manifest)
+
+    @cached_property
+    def touched(self) -> Coords:
+        """Where the session set or deleted a ref, within the array, in order."""
+        ndim = len(self.grid.edges)
+        if self._table is None:
+            return np.empty((0, ndim), np.uint32)
+        touched = self._table.touched_coords(ndim)
+        # Those outside were set before the array was made smaller.
+        return touched[self.grid.contains(touched)]
+
+    @cached_property
+    def live(self) -> RefColumns:
+        """The session's refs within the array, in order."""
+        ndim = len(self.grid.edges)
+        if self._table is None:
+            return RefColumns.empty(ndim)
+        live = self._table.live_columns(ndim)
+        inside = self.grid.contains(live.coords)
+        return live if inside.all() else live.take(np.flatnonzero(inside))
+
+    def simple_changes(self) -> Iterator[tuple[int, Changes, ManifestRef | None]] | None:
+        """Return the changes box by box with the one manifest that is there now, if it is that simple.
+
+        Not if there are many, nor if manifests reach across boxes.
+        """
+        if self._few is None:
+            return None
+        old: dict[int, ManifestRef] = {}
+        for ref in self.to_read:
+            box = self.grid.box_holding(ref.extents)
+            if box is None or box in old:
+                return None
+            old[box] = ref
+        return ((box, changes, old.get(box)) for box, changes in sorted(self._few.items()))
 
 
 def build_manifests(
@@ -101,6 +140,23 @@ def build_manifests(
         merged = merge_refs(survivors.pop(box, []), fresh.get(box, empty), plan.touched[touched[box]])
         if len(merged):
             yield box, merged
+
+
+def extents_after(extents: Extents, changes: Changes) -> Extents | None:
+    """Return the bounding box of the refs that had `extents` before `changes`.
+
+    `None` if it may have become smaller, which only the refs themselves could tell.
+    """
+    low = [first for first, _ in extents]
+    high = [end for _, end in extents]
+    for coords, ref in changes:
+        for axis, coordinate in enumerate(coords):
+            if ref is not None:
+                low[axis] = min(low[axis], coordinate)
+                high[axis] = max(high[axis], coordinate + 1)
+            elif coordinate == extents[axis][0] or coordinate == extents[axis][1] - 1:
+                return None
+    return tuple(zip(low, high, strict=True))
 
 
 def merge_refs(old: Sequence[RefColumns], new: RefColumns, touched: Coords) -> RefColumns:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from icechunk._engine.format.ids import NodeId
     from icechunk._engine.format.manifest import ArrayRefs
     from icechunk._engine.format.snapshot import Snapshot
-    from icechunk._engine.format.snapshot_records import DimensionShape
+    from icechunk._engine.format.snapshot_records import DimensionShape, Node
 
 
 class _NotLoaded(Enum):
@@ -108,9 +108,10 @@ class BaseChunks:
     of the repository to decide, and a session with thousands of arrays must not overrule it.
     """
 
-    __slots__ = ("_assets", "_bounds", "_held", "_snapshot", "manifests", "node_id")
+    __slots__ = ("_assets", "_bounds", "_held", "_snapshot", "manifests", "node", "node_id")
 
     def __init__(self, node: ArrayNode, snapshot: Snapshot, assets: Assets) -> None:
+        self.node = node
         self.node_id = node.id
         self.manifests = node.manifests
         self._snapshot = snapshot
@@ -211,6 +212,11 @@ class Base:
         self.snapshot = snapshot
         self._assets = assets
         self._chunks: dict[NodeId, BaseChunks] = {}
+
+    def find_node_by_id(self, id: NodeId) -> Node | None:
+        """Return the node with an id; of arrays that somebody has looked at, without a search."""
+        chunks = self._chunks.get(id)
+        return self.snapshot.find_node_by_id(id) if chunks is None else chunks.node
 
     def find_entry(self, path: str, changes: ChangeSet) -> Entry | None:
         """Return the node at `path`: what the session made it, or else what the snapshot has."""

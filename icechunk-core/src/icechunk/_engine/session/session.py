@@ -43,8 +43,9 @@ from icechunk.errors import (
 
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
-    from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.ids import NodeId, SnapshotId
     from icechunk._engine.format.snapshot import Snapshot
+    from icechunk._engine.format.snapshot_records import Node
     from icechunk._engine.session.history import History
     from icechunk._values.repository_config import RepositoryConfig
     from icechunk.abc.storage import Buffer
@@ -171,6 +172,10 @@ class EngineSession:
                 if self.snapshot_id == id:
                     self._base = base
         return base
+
+    def base_node(self, id: NodeId) -> Node | None:
+        """Return the node that the base snapshot has under an id."""
+        return self._loaded_base().find_node_by_id(id)
 
     def discard_changes(self) -> None:
         """Forget every change. Native chunks that were written stay behind as garbage."""

@@ -57,6 +57,15 @@ class BoxGrid:
                 boxes = boxes * count + position
         return boxes
 
+    def box_of(self, coords: tuple[int, ...]) -> int | None:
+        """Return the box that one chunk is in, `None` if it is not within the array."""
+        box = 0
+        for coordinate, edges in zip(coords, self.edges, strict=True):
+            if coordinate >= edges[-1]:
+                return None
+            box = box * (len(edges) - 1) + _interval(edges, coordinate)
+        return box
+
     def box_holding(self, extents: Extents) -> int | None:
         """Return the box that holds all of `extents`, or `None` if no single one does."""
         box = 0
