@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from icechunk._async_forms import async_form
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
+from icechunk._engine.session import inspecting
 from icechunk._engine.session.session import EngineSession
-from icechunk._values.enums import SessionMode
+from icechunk._values.enums import ChunkType, SessionMode
 from icechunk.store import IcechunkStore
 
 if TYPE_CHECKING:
     from icechunk.config import RepositoryConfig
+    from icechunk.snapshots import Diff
 
 __all__ = ["Session", "SessionMode"]
 
@@ -129,6 +131,48 @@ class Session:
             The session is read-only.
         """
         self._engine.discard_changes()
+
+    def status(self) -> Diff:
+        """Tell what was changed since the snapshot: nodes created, updated and deleted, chunks written."""
+        return inspecting.status(self._engine)
+
+    # -- questions --------------------------------------------------------------------------------
+
+    def get_node_id(self, path: str) -> str:
+        """Return the id of a node, which stays the same for as long as the node exists.
+
+        Parameters
+        ----------
+        path
+            The absolute path of a group or array.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is no such node.
+        """
+        return str(inspecting.node_id(self._engine, path))
+
+    get_node_id_async = async_form(get_node_id)
+
+    def chunk_type(self, array_path: str, chunk_coordinates: Sequence[int]) -> ChunkType:
+        """Tell where the bytes of a chunk are. A chunk outside of the grid is uninitialized.
+
+        Parameters
+        ----------
+        array_path
+            The absolute path of an array.
+        chunk_coordinates
+            One index for each dimension, in chunks.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is no such array.
+        """
+        return inspecting.chunk_type(self._engine, array_path, chunk_coordinates)
+
+    chunk_type_async = async_form(chunk_type)
 
     # -- identity and looks -----------------------------------------------------------------------
 

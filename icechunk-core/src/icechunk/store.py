@@ -73,6 +73,7 @@ class IcechunkStore(Store, SyncMixin):
             raise TypeError(f"a store is made by `Session.store`, not from an instance of {type(store)}")
         super().__init__(read_only=store.is_read_only if read_only is None else read_only)
         self._engine = store
+        self._is_far = store.assets.locality is Locality.REMOTE
 
     @property
     def session(self) -> Session:
@@ -149,7 +150,7 @@ class IcechunkStore(Store, SyncMixin):
     def _supports_sync_io(self) -> bool:
         # Zarr's fused pipeline asks this. From remote storage it would read chunk after chunk with
         # the synchronous methods; without them it keeps several requests in flight.
-        return self._engine.assets.locality is not Locality.REMOTE
+        return not self._is_far
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -174,7 +175,7 @@ class IcechunkStore(Store, SyncMixin):
             found = await self._load(key)
         if found is None:
             return None
-        if isinstance(found, NativeRef) and engine.assets.locality is Locality.REMOTE:
+        if self._is_far and isinstance(found, NativeRef):
             return await run_io(self._value, found, prototype, byte_range)
         return self._value(found, prototype, byte_range)
 
@@ -229,7 +230,7 @@ class IcechunkStore(Store, SyncMixin):
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> builtins.list[Buffer | None]:
         """Return the values, or parts of them, of several keys, in order; `None` where there is none."""
-        if self._engine.assets.locality is not Locality.REMOTE:
+        if not self._is_far:
             return [await self.get(key, prototype, part) for key, part in key_ranges]
         return await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
 
@@ -284,7 +285,7 @@ class IcechunkStore(Store, SyncMixin):
         """
         data, size_bytes = self._writable_data(value)
         engine = self._engine
-        if engine.assets.locality is Locality.REMOTE:
+        if self._is_far:
             in_place = engine.is_loaded and size_bytes <= engine.assets.settings.inline_chunk_threshold_bytes
         else:
             in_place = size_bytes < _LARGE_BYTES
@@ -400,7 +401,7 @@ class IcechunkStore(Store, SyncMixin):
         nothing.
         """
         engine = self._engine
-        if engine.assets.locality is Locality.REMOTE:
+        if self._is_far:
             for key in await run_io(lambda: [*listing.keys_within(engine, prefix)]):
                 yield key
         else:
@@ -418,7 +419,7 @@ class IcechunkStore(Store, SyncMixin):
 
     async def _run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do what may read snapshots and manifests: in place if they are near, else in a thread."""
-        if self._engine.assets.locality is Locality.REMOTE:
+        if self._is_far:
             return await run_io(function, *args, **kwargs)
         return function(*args, **kwargs)
 

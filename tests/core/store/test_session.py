@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,16 +21,8 @@ from icechunk import (
     SessionStateError,
     SnapshotInfo,
 )
-from icechunk._engine.session import inspecting
 from icechunk._engine.session import session as engine_session
 from icechunk.errors import ErrorKind
-
-if TYPE_CHECKING:
-    from icechunk import Diff
-
-
-def status(session: Session) -> Diff:
-    return inspecting.status(session._engine)
 
 
 def filled(session: Session) -> zarr.Array:
@@ -104,7 +95,7 @@ def test_discarding_forgets_everything(repository: Repository, session: Session)
     filled(session)
     session.discard_changes()
     assert not session.has_uncommitted_changes
-    assert status(session).is_empty()
+    assert session.status().is_empty()
     assert session.store.get_sync("g/zarr.json") is None
     with pytest.raises(SessionStateError, match="no changes made to the session"):
         session.commit("nothing")
@@ -135,7 +126,7 @@ def test_setting_the_same_document_changes_nothing(repository: Repository, sessi
 def test_the_status_tells_what_was_changed(repository: Repository, session: Session) -> None:
     filled(session)
     grid = [[i, j] for i in range(4) for j in range(2)]
-    new = status(session)
+    new = session.status()
     assert (new.new_groups, new.new_arrays) == ({"/", "/g"}, {"/g/a"})
     assert new.updated_chunks == {"/g/a": grid}
     session.commit("fill")
@@ -145,24 +136,24 @@ def test_the_status_tells_what_was_changed(repository: Repository, session: Sess
     array.attrs["units"] = "m"
     array.resize((3, 4))
     zarr.open_group(again.store, path="g").attrs["title"] = "x"
-    changed = status(again)
+    changed = again.status()
     assert changed.updated_arrays == {"/g/a"}
     assert changed.updated_groups == {"/g"}
     assert changed.updated_chunks == {"/g/a": grid[2:]}
 
     asyncio.run(again.store.delete("g/a/zarr.json"))
-    assert status(again).deleted_arrays == {"/g/a"}
-    assert not status(again).updated_arrays
-    assert not status(again).updated_chunks
+    assert again.status().deleted_arrays == {"/g/a"}
+    assert not again.status().updated_arrays
+    assert not again.status().updated_chunks
     zarr.create_group(again.store, path="g/a")
-    assert status(again).deleted_arrays == {"/g/a"}
-    assert status(again).new_groups == {"/g/a"}
+    assert again.status().deleted_arrays == {"/g/a"}
+    assert again.status().new_groups == {"/g/a"}
     asyncio.run(again.store.delete("g/a/zarr.json"))
-    assert not status(again).new_groups
+    assert not again.status().new_groups
 
     asyncio.run(again.store.delete("g/zarr.json"))
-    assert status(again).deleted_groups == {"/g"}
-    assert not status(again).updated_groups
+    assert again.status().deleted_groups == {"/g"}
+    assert not again.status().updated_groups
 
 
 def test_growing_an_array_does_not_bring_back_what_shrinking_took(
@@ -183,14 +174,14 @@ def test_a_node_that_was_deleted_and_made_anew_has_none_of_the_old_chunks(
     repository: Repository, session: Session
 ) -> None:
     filled(session)
-    old = inspecting.node_id(session._engine, "/g/a")
+    old = session.get_node_id("/g/a")
     session.commit("fill")
     again = repository.writable_session("main")
     array = zarr.create_array(
         again.store, name="g/a", shape=(10, 4), chunks=(3, 2), dtype="i4", overwrite=True
     )
     assert array[:].max() == 0
-    assert inspecting.node_id(again._engine, "/g/a") != old
+    assert again.get_node_id("/g/a") != old
     again.commit("anew")
     assert zarr.open_array(again.store, path="g/a", mode="r")[:].max() == 0
 
@@ -203,20 +194,21 @@ def test_chunk_types(repository: Repository, session: Session) -> None:
     zarr.create_array(session.store, name="small", shape=2, chunks=1, dtype="i1")[:1] = 1
 
     def kinds(of: Session) -> list[ChunkType]:
-        places = [("/a", [0]), ("/a", [1]), ("/a", [7]), ("/a", [0, 0]), ("/small", [0]), ("/small", [1])]
-        return [inspecting.chunk_type(of._engine, path, coords) for path, coords in places]
+        places = [("/a", [0]), ("/a", [1]), ("/a", [7]), ("/a", [-1]), ("/a", [0, 0])]
+        places += [("/small", [0]), ("/small", [1])]
+        return [of.chunk_type(path, coords) for path, coords in places]
 
     none = ChunkType.uninitialized
-    expected = [ChunkType.native, none, none, none, ChunkType.inline, none]
+    expected = [ChunkType.native, none, none, none, none, ChunkType.inline, none]
     assert kinds(session) == expected
     session.commit("fill")
     assert kinds(repository.readonly_session("main")) == expected
     with pytest.raises(NodeNotFoundError):
-        inspecting.chunk_type(session._engine, "/nope", [0])
+        session.chunk_type("/nope", [0])
     with pytest.raises(NodeNotFoundError):
-        inspecting.node_id(session._engine, "/nope")
+        session.get_node_id("/nope")
     with pytest.raises(InvalidInputError, match="path must start with a `/` character"):
-        inspecting.node_id(session._engine, "a")
+        session.get_node_id("a")
 
 
 def test_a_writable_session_does_not_pickle(session: Session) -> None:

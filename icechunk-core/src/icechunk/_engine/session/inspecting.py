@@ -82,9 +82,10 @@ def chunk_type(session: EngineSession, path: str, coords: Sequence[int]) -> Chun
         raise node_not_found(path)
     if not isinstance(node, ArrayEntry):
         raise not_an_array(path)
-    [key] = chunk_keys(node.path, [coords])
-    if not node.holds(tuple(coords)):
+    place = tuple(map(int, coords))
+    if any(coord < 0 for coord in place) or not node.holds(place):
         return ChunkType.uninitialized
+    [key] = chunk_keys(node.path, [place])
     ref = session.load(key)
     if ref is None:
         return ChunkType.uninitialized
