@@ -28,6 +28,8 @@ from zarr.testing.utils import assert_bytes_equal
 
 from icechunk._engine.format.chunk_refs import InlineRef, NativeRef
 from icechunk._engine.session import writing
+from icechunk._engine.session.reading import NOT_LOADED
+from icechunk.abc.storage import Locality
 from icechunk.repository import Repository
 from icechunk.storage import in_memory_storage
 from icechunk.store import IcechunkStore
@@ -507,6 +509,39 @@ class TestSpecVersion2(_StoreContract):
     spec_version = 2
 
 
+class TestFarStorage(_StoreContract):
+    """The same, the way it goes when storage is remote: in threads, and never in place."""
+
+    spec_version = 2
+
+    @pytest.fixture
+    def engine(self) -> EngineSession:
+        repository = Repository.create(in_memory_storage(), spec_version=self.spec_version)
+        engine = repository.writable_session("main")._engine
+        engine.assets.locality = Locality.REMOTE
+        return engine
+
+    async def test_nothing_waits_in_place(self, store: IcechunkStore, engine: EngineSession) -> None:
+        assert not store._supports_sync_io
+        await store.set("a/zarr.json", buffer(array(1)))
+        await store.set("a/c/0", buffer(b"inline"))
+        await store.set("a/c/1", buffer(bytes(1000)))
+        store.session.commit("fill")
+        # What a new process has: no snapshot, no manifest.
+        copy: IcechunkStore = pickle.loads(pickle.dumps(store))
+        cold = copy._engine
+        cold.assets = engine.assets
+        engine.assets._snapshots._entries.clear()
+        engine.assets._manifests._entries.clear()
+        assert cold.find("a/zarr.json") is NOT_LOADED
+        assert cold.find("a/c/0") is NOT_LOADED
+        assert await copy.exists("a/zarr.json")
+        assert cold.find("a/c/0") is NOT_LOADED
+        found = await copy.get_partial_values(PROTOTYPE, [("a/c/0", None), ("a/c/1", None), ("a/c/2", None)])
+        assert [None if f is None else f.to_bytes() for f in found] == [b"inline", bytes(1000), None]
+        assert cold.find("a/c/0") == InlineRef(b"inline")
+
+
 def inherited_tests() -> set[str]:
     return {name for name in dir(StoreTests) if name.startswith("test_")}
 
@@ -516,7 +551,7 @@ def overridden_tests() -> set[str]:
 
 
 def test_every_inherited_test_runs_as_it_is_or_is_in_the_table() -> None:
-    for version in (TestSpecVersion1, TestSpecVersion2):
+    for version in (TestSpecVersion1, TestSpecVersion2, TestFarStorage):
         for name in inherited_tests() - OVERRIDDEN.keys() - IMPLEMENTED:
             assert getattr(version, name) is getattr(StoreTests, name), name
     assert overridden_tests() <= OVERRIDDEN.keys()

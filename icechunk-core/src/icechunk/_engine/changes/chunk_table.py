@@ -78,6 +78,9 @@ class _Batch:
 
 _Layer: TypeAlias = dict[Coords, ChunkChange] | _Batch
 
+# Up to here Python sorts faster than NumPy.
+_FEW_ROWS = 256
+
 # Beyond this many layers a look-up gets slow, and they are merged.
 _MAX_LAYERS = 8
 
@@ -148,6 +151,8 @@ class ChunkTable:
     def touched_coords(self, ndim: int) -> CoordColumns:
         """Return where chunks were set or deleted: shape (number of chunks, `ndim`), sorted."""
         if not self._below:
+            if len(self._rows) <= _FEW_ROWS:
+                return _coord_columns(sorted(self._rows), ndim)
             return _sorted_unique(_coord_columns(list(self._rows), ndim))
         parts = [
             _coord_columns(list(layer), ndim) if isinstance(layer, dict) else layer.columns.coords
