@@ -52,6 +52,7 @@ class Change(NamedTuple):
 class _Known(NamedTuple):
     info: RepoInfo
     version: Version
+    updated_at: int
 
 
 class RepoFile:
@@ -98,7 +99,8 @@ class RepoFile:
 
     def _remember(self, data: bytes | memoryview, version: Version | None) -> _Known:
         _header, payload = open_file(data, FileType.REPO_INFO, name=REPO_PATH)
-        known = _Known(RepoInfo.decode(payload, name=REPO_PATH), version or Version(""))
+        info = RepoInfo.decode(payload, name=REPO_PATH)
+        known = _Known(info, version or Version(""), info.latest_updates[0].updated_at)
         self._known = known
         return known
 
@@ -113,7 +115,7 @@ class RepoFile:
             user_metadata=file_metadata(FileType.REPO_INFO, SPEC_VERSION),
         )
         if isinstance(outcome, Landed) and outcome.version is not None:
-            self._known = _Known(info, outcome.version)
+            self._known = _Known(info, outcome.version, info.latest_updates[0].updated_at)
         return outcome
 
     def update(
@@ -155,7 +157,7 @@ class RepoFile:
                     return known.info
                 if not even_if_read_only:
                     check_online(known.info.status)
-                updated_at = now_after(known.info.latest_updates[0].updated_at)
+                updated_at = now_after(known.updated_at)
                 name = backup_name(REPO_PATH, updated_at // 1000, str(ObjectId12.random()))
                 info = change(Change(known.info, updated_at, name))
                 outcome = self._assets.backend.replace(
@@ -168,7 +170,7 @@ class RepoFile:
                 )
             if isinstance(outcome, Landed):
                 if outcome.version is not None:
-                    self._known = _Known(info, outcome.version)
+                    self._known = _Known(info, outcome.version, updated_at)
                 return info
             if not isinstance(outcome, LostRace):
                 unresolved[name] = updated_at

@@ -6,9 +6,9 @@ there, so they go out together; the history comes last, when all of them are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -253,7 +253,6 @@ class _Manifests:
     def __init__(self, assets: Assets, config: RepositoryConfig, spec_version: int) -> None:
         self._assets = assets
         self._config = config
-        self._location_compression = _location_compression(config, spec_version)
         self._spec_version = spec_version
         self.files: list[ManifestFileInfo] = []
         """What the new snapshot has to say of the new manifests."""
@@ -264,6 +263,10 @@ class _Manifests:
         self.of_one_array: set[ManifestId] = set()
         """Old manifests that were read, and that no other array can be using."""
         self._held_bytes = 0
+
+    @cached_property
+    def _location_compression(self) -> LocationCompression | None:
+        return _location_compression(self._config, self._spec_version)
 
     def rebuilt(self, base: Snapshot, changes: ChangeSet, arrays: Sequence[ArrayNode]) -> Iterator[ArrayNode]:
         """Yield each array with the manifests that it has after the commit."""
@@ -284,12 +287,21 @@ class _Manifests:
 
     def _fetch(self, base: Snapshot, refs: Sequence[ManifestRef]) -> dict[ManifestId, Manifest]:
         """Return manifests by id; on remote storage those that are not cached come side by side."""
-        ids = list(dict.fromkeys(ref.manifest_id for ref in refs))
-        loads = [partial(self._assets.load_manifest, id, base.manifest_file(id).size_bytes) for id in ids]
+        fetched: dict[ManifestId, Manifest] = {}
+        loads: dict[ManifestId, Callable[[], Manifest]] = {}
+        for ref in refs:
+            id = ref.manifest_id
+            cached = self._assets.cached_manifest(id)
+            if cached is not None:
+                fetched[id] = cached
+            else:
+                size_bytes = base.manifest_file(id).size_bytes
+                loads[id] = partial(self._assets.load_manifest, id, size_bytes)
         if self._assets.locality is Locality.REMOTE:
-            fetched = dict(zip(ids, run_all(loads), strict=True))
+            fetched.update(zip(loads, run_all(list(loads.values())), strict=True))
         else:
-            fetched = {id: load() for id, load in zip(ids, loads, strict=True)}
+            for id, load in loads.items():
+                fetched[id] = load()
         self.of_one_array.update(id for id, manifest in fetched.items() if len(manifest.node_ids) == 1)
         return fetched
 
