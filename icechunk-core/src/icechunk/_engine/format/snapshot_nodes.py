@@ -1,4 +1,4 @@
-"""Writing the nodes of a snapshot: each one a block of bytes that can be copied as it is.
+"""The nodes of a snapshot as we write them: each one a block of bytes that can be copied as it is.
 
 A block begins with all the vtables it needs, so its first bytes are the same for every group, and
 for every array. Format section 5; offsets are from the start of the block, a multiple of 8:
@@ -15,11 +15,19 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from icechunk._engine.format.blocks import bytes_block, padding, text_block
-from icechunk._engine.format.snapshot_records import ArrayNode, GroupNode, ManifestRef, Node
+from icechunk._engine.format.snapshot_records import (
+    DimensionShape,
+    GroupNode,
+    ManifestRef,
+    Node,
+)
 from icechunk.errors import ErrorKind, FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GROUP_NODE_AT: Final = 24
 ARRAY_NODE_AT: Final = 56
@@ -75,7 +83,7 @@ def _encode_node(node: Node, spec_version: int) -> bytes:
         fields = _NODE.pack(GROUP_NODE_AT, 28, 24 + len(path), 16, node.id, _GROUP_TYPE)
         block = GROUP_PREFIX + fields + _GROUP_DATA + path + user_data
     else:
-        shape = _SHAPES[spec_version](node)
+        shape = _SHAPES[spec_version](node.shape)
         end = 104 + len(shape)
         has_names = node.dimension_names is not None
         names = _dimension_names(node.dimension_names, end) if node.dimension_names is not None else b""
@@ -120,24 +128,25 @@ def _array_data(spec_version: int, names: int, manifests: int) -> bytes:
     return struct.pack("<iIIII", 84 - 16, 108 - 88, names, manifests, shape_v2)
 
 
-def _shape_v1(node: ArrayNode) -> bytes:
+def _shape_v1(shape: tuple[DimensionShape, ...]) -> bytes:
     # The length word lies at 108, so that the structs are aligned to 8. The true length of a chunk
     # is in the Zarr metadata; what counts here is that the number of chunks can be computed back.
-    parts = [struct.pack("<4xI", len(node.shape))]
-    for length, chunks in node.shape:
+    parts = [struct.pack("<4xI", len(shape))]
+    for length, chunks in shape:
         parts.append(_DIMENSION_V1.pack(length, -(-length // chunks) if chunks else 0))
     return b"".join(parts)
 
 
-def _shape_v2(node: ArrayNode) -> bytes:
-    vtables, offsets = _shape_v2_frame(len(node.shape))
+@functools.lru_cache(maxsize=256)
+def _shape_v2(shape: tuple[DimensionShape, ...]) -> bytes:
+    vtables, offsets = _shape_v2_frame(len(shape))
     parts = [offsets]
-    for soffset, (length, chunks) in zip(vtables, node.shape, strict=True):
+    for soffset, (length, chunks) in zip(vtables, shape, strict=True):
         parts.append(_DIMENSION_V2.pack(soffset, chunks, length))
     return b"".join(parts)
 
 
-_SHAPES = {1: _shape_v1, 2: _shape_v2}
+_SHAPES: Final[dict[int, Callable[[tuple[DimensionShape, ...]], bytes]]] = {1: _shape_v1, 2: _shape_v2}
 
 
 @functools.lru_cache(maxsize=64)
@@ -153,6 +162,8 @@ def _shape_v2_frame(ndim: int) -> tuple[range, bytes]:
     return range(start, start + 16 * ndim, 16), frame
 
 
+# Arrays of one data set have the same names and shapes.
+@functools.lru_cache(maxsize=256)
 def _dimension_names(names: tuple[str | None, ...], at: int) -> bytes:
     """The vector of names; `at` is where it will lie in the block."""
     tables_at = at + 4 + 4 * len(names)
@@ -195,3 +206,107 @@ def _manifest_refs(refs: tuple[ManifestRef, ...], at: int) -> bytes:
 @functools.lru_cache(maxsize=64)
 def _extents_layout(ndim: int) -> struct.Struct:
     return struct.Struct(f"<I{2 * ndim}I")
+
+
+# --- reading blocks of ours
+
+
+class ArrayBlock(NamedTuple):
+    """Where the contents of an array's block lie. Nothing behind these places was looked at."""
+
+    id: bytes
+    path_at: int
+    user_data_at: int
+    shape: tuple[DimensionShape, ...]
+    # None for a dimension without a name; all None if the array has no names.
+    names_at: tuple[int | None, ...] | None
+    # Id and place of the extents of each manifest.
+    manifests: list[tuple[bytes, int]]
+
+
+def read_array_block(data: memoryview, position: int) -> ArrayBlock | None:
+    """Read the array of spec version 2 at `position`, without going from table to table.
+
+    Returns None if it is not exactly what `encode_node` writes; then the general way finds out what
+    it is. Three times as fast as that.
+    """
+    start = position - ARRAY_NODE_AT
+    if start < 0:
+        return None
+    has_names = _IS_ARRAY_WITH_NAMES.get(bytes(data[start:position]))
+    if has_names is None:
+        return None
+    try:
+        soffset, path, user_data, node_data, id, kind = _NODE.unpack_from(data, position)
+        data_soffset, _, names, manifests, shape = _ARRAY_DATA.unpack_from(data, start + 84)
+        if (soffset, node_data, kind) != (ARRAY_NODE_AT, 16, _ARRAY_TYPE):
+            return None
+        if (data_soffset, shape) != (84 - 16, 112 - 100):
+            return None
+        dimensions = _read_shape(data, start)
+        names_at = _read_names(data, start, start + 92 + names) if has_names else None
+        refs = _read_manifests(data, start, start + 96 + manifests)
+    except struct.error:
+        return None
+    if dimensions is None or refs is None or (has_names and names_at is None):
+        return None
+    return ArrayBlock(id, position + 4 + path, position + 8 + user_data, dimensions, names_at, refs)
+
+
+_ARRAY_DATA = struct.Struct("<iIIII")
+_SOFFSET = struct.Struct("<i")
+_IS_ARRAY_WITH_NAMES = {_array_prefix(2, False): False, _array_prefix(2, True): True}
+
+# More dimensions or manifests than these take the general way.
+_MOST_DIMENSIONS = 32
+_MOST_MANIFESTS = 10_000
+
+
+def _read_shape(data: memoryview, start: int) -> tuple[DimensionShape, ...] | None:
+    (ndim,) = _UINT32.unpack_from(data, start + 112)
+    if ndim > _MOST_DIMENSIONS:
+        return None
+    soffsets, frame = _shape_v2_frame(ndim)
+    first = start + 104 + len(frame)
+    if data[start + 104 : first] != frame:
+        return None
+    fields = _dimensions_layout(ndim).unpack_from(data, first)
+    if fields[::3] != tuple(soffsets):
+        return None
+    return tuple(map(DimensionShape, fields[2::3], fields[1::3]))
+
+
+@functools.lru_cache(maxsize=64)
+def _dimensions_layout(ndim: int) -> struct.Struct:
+    return struct.Struct("<" + "iIQ" * ndim)
+
+
+def _read_names(data: memoryview, start: int, at: int) -> tuple[int | None, ...] | None:
+    (count,) = _UINT32.unpack_from(data, at)
+    if count > _MOST_DIMENSIONS:
+        return None
+    names: list[int | None] = []
+    for element in range(at + 4, at + 4 + 4 * count, 4):
+        table = element + _UINT32.unpack_from(data, element)[0]
+        (soffset,) = _SOFFSET.unpack_from(data, table)
+        if soffset == table - (start + _NAME_VTABLE_AT):
+            names.append(table + 4 + _UINT32.unpack_from(data, table + 4)[0])
+        elif soffset == table - (start + _NO_NAME_VTABLE_AT):
+            names.append(None)
+        else:
+            return None
+    return tuple(names)
+
+
+def _read_manifests(data: memoryview, start: int, at: int) -> list[tuple[bytes, int]] | None:
+    (count,) = _UINT32.unpack_from(data, at)
+    if count > _MOST_MANIFESTS:
+        return None
+    refs = []
+    for element in range(at + 4, at + 4 + 4 * count, 4):
+        table = element + _UINT32.unpack_from(data, element)[0]
+        soffset, id, extents = _MANIFEST_REF.unpack_from(data, table)
+        if soffset != table - (start + _MANIFEST_REF_VTABLE_AT):
+            return None
+        refs.append((id, table + 16 + extents))
+    return refs

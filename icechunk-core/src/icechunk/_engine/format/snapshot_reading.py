@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from icechunk._engine.format.blocks import decode_metadata, read_raw_metadata
 from icechunk._engine.format.ids import ManifestId, NodeId, SnapshotId
+from icechunk._engine.format.snapshot_nodes import ArrayBlock, read_array_block
 from icechunk._engine.format.snapshot_records import (
     ArrayNode,
     DimensionShape,
@@ -319,6 +320,10 @@ class Snapshot:
         return node
 
     def _decode(self, table: Table, path: str) -> Node:
+        if self.spec_version == 2:
+            block = read_array_block(self.file.data, table.position)
+            if block is not None:
+                return self._decode_block(block, path)
         id = NodeId(_present(table, _NODE_ID, "NodeSnapshot.id", 8))
         user_data = table.bytes(_NODE_USER_DATA)
         if user_data is None:
@@ -342,6 +347,19 @@ class Snapshot:
             )
         raise self.file.error(f"node `{path}` has the unknown type {kind}")
 
+    def _decode_block(self, block: ArrayBlock, path: str) -> ArrayNode:
+        user_data = bytes(self.file.bytes_at(block.user_data_at))
+        self._spend(len(user_data) + 4 * len(block.shape) + 4 * len(block.manifests), path)
+        names = block.names_at
+        return ArrayNode(
+            NodeId(block.id),
+            path,
+            user_data,
+            block.shape,
+            None if names is None else tuple(self._name_at(place, path) for place in names),
+            tuple(ManifestRef(ManifestId(id), self._extents(at, path)) for id, at in block.manifests),
+        )
+
     def _shape(self, data: Table, path: str) -> tuple[DimensionShape, ...]:
         tables = data.tables(_SHAPE_V2)
         if tables is not None:
@@ -364,10 +382,9 @@ class Snapshot:
         if tables is None:
             return None
         self._spend(4 * len(tables), path)
-        return tuple(self._dimension_name(table, path) for table in tables)
+        return tuple(self._name_at(table.target(0), path) for table in tables)
 
-    def _dimension_name(self, table: Table, path: str) -> str | None:
-        target = table.target(0)
+    def _name_at(self, target: int | None, path: str) -> str | None:
         if target is None:
             return None
         name = self._names.get(target)
@@ -384,13 +401,16 @@ class Snapshot:
         self._spend(4 * len(tables), path)
         for table in tables:
             id = ManifestId(_present(table, 0, "ManifestRef.object_id", 12))
-            vector = table.vector(1, 8)
-            if vector is None:
+            extents_at = table.target(1)
+            if extents_at is None:
                 raise self.file.error(f"array `{path}`: ManifestRef.extents is missing")
-            start, count = vector
-            self._spend(8 * count, path)
-            bounds = struct.unpack_from(f"<{2 * count}I", self.file.data, start)
-            yield ManifestRef(id, tuple(zip(bounds[::2], bounds[1::2], strict=True)))
+            yield ManifestRef(id, self._extents(extents_at, path))
+
+    def _extents(self, at: int, path: str) -> tuple[tuple[int, int], ...]:
+        start, count = self.file.vector_at(at, 8)
+        self._spend(8 * count, path)
+        bounds = struct.unpack_from(f"<{2 * count}I", self.file.data, start)
+        return tuple(zip(bounds[::2], bounds[1::2], strict=True))
 
     def _spend(self, size: int, path: str) -> None:
         self._budget -= size
