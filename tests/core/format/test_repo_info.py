@@ -355,6 +355,17 @@ def test_parents_that_run_in_a_circle_are_noticed() -> None:
         list(damaged.ancestry(damaged.branches["main"]))
 
 
+def test_an_absent_slot_is_absent_whatever_lies_in_its_place() -> None:
+    info = small_repo_info()
+    payload = bytearray(b"".join(info.encode()))
+    # Behind the id of the root: parent, message, flushed_at, metadata, and the place of pruned logs.
+    at = payload.rindex(bytes([200] * 12)) + 12
+    struct.pack_into("<I", payload, at + 20, 4)
+    root = RepoInfo.decode(bytes(payload), name="repo").find_snapshot(SnapshotId([200] * 12))
+    assert root is not None
+    assert root.pruned_ancestor_tx_logs == ()
+
+
 def test_fifty_thousand_snapshots_are_no_trouble() -> None:
     ids = [SnapshotId(struct.pack(">QI", number * 2654435761 % 2**64, number)) for number in range(50_000)]
     snapshots = [

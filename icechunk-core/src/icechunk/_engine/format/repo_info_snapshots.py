@@ -247,7 +247,8 @@ class SnapshotTable:
                 flushed_at,
                 position + 20 + message,
                 position + 32 + metadata,
-                position + 36 + pruned if pruned else None,
+                # The last slot of the vtable, right in front of the table, says whether it is there.
+                position + 36 + pruned if self.file.data[position - 2] else None,
             )
         table = self.file.table_at(position)
         message_at = table.target(_MESSAGE)
