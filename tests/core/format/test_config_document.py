@@ -218,6 +218,8 @@ def test_any_store_option_survives_yaml(prefix: str, key: str, value: Any) -> No
     ("text", "document"),
     [
         (b"", {}),
+        (b"---\n", {}),
+        (b"# nothing but a comment\n", {}),
         (
             b"---\na: no\nb: 012\nc: 1_0\nd: 0x10\ne: '5'\nf: ! 5\n",
             {"a": "no", "b": 12, "c": "1_0", "d": 16, "e": "5", "f": "5"},
@@ -241,6 +243,8 @@ BOMB = b"a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + b"".join(
         b"\xff\xfe",
         b"[1, 2]",
         b"just text",
+        b"null",
+        b"~",
         b"a: [1",
         b"a: *b",
         b"a: !!str 5",

@@ -429,6 +429,8 @@ _Loader.add_multi_constructor("!", _tagged)
 
 def config_yaml(data: bytes) -> Any:
     try:
-        return yaml.load(data.decode(), Loader=_Loader)
+        document = yaml.load(data.decode(), Loader=_Loader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, AttributeError) as error:
         raise Rejected(f"no YAML: {error}") from error
+    # A file without a document is one without settings.
+    return {} if document is None else document

@@ -54,8 +54,7 @@ def decode_yaml(data: Buffer, *, name: str) -> dict[str, JsonValue]:
         document = config_yaml.decode(bytes(data))
     except config_yaml.InvalidYamlError as error:
         raise _invalid(name, str(error)) from error
-    # An empty file is a document without settings.
-    return _as_document({} if document is None else document, name)
+    return _as_document(document, name)
 
 
 def encode_yaml(document: Mapping[str, JsonValue]) -> bytes:

@@ -64,10 +64,13 @@ class _Builder:
 
     def document(self) -> JsonValue:
         self._expect(yaml.StreamStartEvent)
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return {}
         event = next(self._events)
-        if isinstance(event, yaml.StreamEndEvent):
-            return None
-        value = self._value(next(self._events), _MAX_DEPTH)
+        value = self._value(event, _MAX_DEPTH)
+        if value is None and event.value == "":
+            # Nothing behind `---` is a document without settings, as for the reference; `null` is none.
+            value = {}
         self._expect(yaml.DocumentEndEvent)
         self._expect(yaml.StreamEndEvent)
         return value
