@@ -281,9 +281,10 @@ class _Manifests:
         num_chunks = tuple(dimension.num_chunks for dimension in array.shape)
         edges = box_edges(self._config, array.path, num_chunks, array.dimension_names)
         table = changes.chunks.get(array.id)
+        plan = ArrayPlan(array.id, BoxGrid(edges), array.manifests, table)
         if table is not None:
-            self.touched[array.id] = table.touched_coords(len(num_chunks))
-        return ArrayPlan(array.id, BoxGrid(edges), array.manifests, table)
+            self.touched[array.id] = plan.all_touched
+        return plan
 
     def _fetch(self, base: Snapshot, refs: Sequence[ManifestRef]) -> dict[ManifestId, Manifest]:
         """Return manifests by id; on remote storage those that are not cached come side by side."""

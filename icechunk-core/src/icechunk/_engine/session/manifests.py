@@ -85,14 +85,16 @@ class ArrayPlan:
                 self.to_read.append(manifest)
 
     @cached_property
+    def all_touched(self) -> Coords:
+        """Where the session set or deleted a ref, in order; also where the array no longer reaches."""
+        ndim = len(self.grid.edges)
+        return np.empty((0, ndim), np.uint32) if self._table is None else self._table.touched_coords(ndim)
+
+    @cached_property
     def touched(self) -> Coords:
         """Where the session set or deleted a ref, within the array, in order."""
-        ndim = len(self.grid.edges)
-        if self._table is None:
-            return np.empty((0, ndim), np.uint32)
-        touched = self._table.touched_coords(ndim)
-        # Those outside were set before the array was made smaller.
-        return touched[self.grid.contains(touched)]
+        inside = self.grid.contains(self.all_touched)
+        return self.all_touched if inside.all() else self.all_touched[inside]
 
     @cached_property
     def live(self) -> RefColumns:
