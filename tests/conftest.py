@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # The same examples in every run, so that a red run is about the change under test.
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
+# For the environments that make sure of what another one has searched.
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=20)
 # By hand, before a release: HYPOTHESIS_PROFILE=long.
 settings.register_profile("long", settings.get_profile("default"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
