@@ -18,14 +18,8 @@ refuse_second_owner()
 if TYPE_CHECKING:
     from icechunk._values.enums import (
         ChunkType as ChunkType,
-    )
-    from icechunk._values.enums import (
         RepoAvailability as RepoAvailability,
-    )
-    from icechunk._values.enums import (
         SessionMode as SessionMode,
-    )
-    from icechunk._values.enums import (
         SpecVersion as SpecVersion,
     )
     from icechunk._values.repository_state import (
@@ -36,212 +30,82 @@ if TYPE_CHECKING:
     )
     from icechunk.config import (
         Attribution as Attribution,
-    )
-    from icechunk.config import (
         CachingConfig as CachingConfig,
-    )
-    from icechunk.config import (
         CompressionAlgorithm as CompressionAlgorithm,
-    )
-    from icechunk.config import (
         CompressionConfig as CompressionConfig,
-    )
-    from icechunk.config import (
         FeatureFlag as FeatureFlag,
-    )
-    from icechunk.config import (
         ManifestConfig as ManifestConfig,
-    )
-    from icechunk.config import (
         ManifestPreloadCondition as ManifestPreloadCondition,
-    )
-    from icechunk.config import (
         ManifestPreloadConfig as ManifestPreloadConfig,
-    )
-    from icechunk.config import (
         ManifestSplitCondition as ManifestSplitCondition,
-    )
-    from icechunk.config import (
         ManifestSplitDimCondition as ManifestSplitDimCondition,
-    )
-    from icechunk.config import (
         ManifestSplittingConfig as ManifestSplittingConfig,
-    )
-    from icechunk.config import (
         ManifestVirtualChunkLocationCompressionConfig as ManifestVirtualChunkLocationCompressionConfig,
-    )
-    from icechunk.config import (
         ObjectStoreConfig as ObjectStoreConfig,
-    )
-    from icechunk.config import (
         RepositoryConfig as RepositoryConfig,
-    )
-    from icechunk.config import (
         RepoUpdateRetryConfig as RepoUpdateRetryConfig,
     )
     from icechunk.conflicts import (
         Conflict as Conflict,
-    )
-    from icechunk.conflicts import (
         ConflictType as ConflictType,
-    )
-    from icechunk.conflicts import (
         VersionSelection as VersionSelection,
     )
     from icechunk.credentials import (
         AnyAzureCredential as AnyAzureCredential,
-    )
-    from icechunk.credentials import (
         AnyAzureStaticCredential as AnyAzureStaticCredential,
-    )
-    from icechunk.credentials import (
         AnyCredential as AnyCredential,
-    )
-    from icechunk.credentials import (
         AnyGcsCredential as AnyGcsCredential,
-    )
-    from icechunk.credentials import (
         AnyGcsStaticCredential as AnyGcsStaticCredential,
-    )
-    from icechunk.credentials import (
         AnyS3Credential as AnyS3Credential,
-    )
-    from icechunk.credentials import (
         AzureCredentials as AzureCredentials,
-    )
-    from icechunk.credentials import (
         AzureRefreshableCredential as AzureRefreshableCredential,
-    )
-    from icechunk.credentials import (
         AzureStaticCredentials as AzureStaticCredentials,
-    )
-    from icechunk.credentials import (
         Credentials as Credentials,
-    )
-    from icechunk.credentials import (
         GcsBearerCredential as GcsBearerCredential,
-    )
-    from icechunk.credentials import (
         GcsCredentials as GcsCredentials,
-    )
-    from icechunk.credentials import (
         GcsStaticCredentials as GcsStaticCredentials,
-    )
-    from icechunk.credentials import (
         S3Credentials as S3Credentials,
-    )
-    from icechunk.credentials import (
         S3StaticCredentials as S3StaticCredentials,
-    )
-    from icechunk.credentials import (
         azure_anonymous_credentials as azure_anonymous_credentials,
-    )
-    from icechunk.credentials import (
         azure_credentials as azure_credentials,
-    )
-    from icechunk.credentials import (
         azure_from_env_credentials as azure_from_env_credentials,
-    )
-    from icechunk.credentials import (
         azure_refreshable_credentials as azure_refreshable_credentials,
-    )
-    from icechunk.credentials import (
         azure_static_credentials as azure_static_credentials,
-    )
-    from icechunk.credentials import (
         containers_credentials as containers_credentials,
-    )
-    from icechunk.credentials import (
         gcs_credentials as gcs_credentials,
-    )
-    from icechunk.credentials import (
         gcs_from_env_credentials as gcs_from_env_credentials,
-    )
-    from icechunk.credentials import (
         gcs_refreshable_credentials as gcs_refreshable_credentials,
-    )
-    from icechunk.credentials import (
         gcs_static_credentials as gcs_static_credentials,
-    )
-    from icechunk.credentials import (
         s3_anonymous_credentials as s3_anonymous_credentials,
-    )
-    from icechunk.credentials import (
         s3_credentials as s3_credentials,
-    )
-    from icechunk.credentials import (
         s3_from_env_credentials as s3_from_env_credentials,
-    )
-    from icechunk.credentials import (
         s3_refreshable_credentials as s3_refreshable_credentials,
-    )
-    from icechunk.credentials import (
         s3_static_credentials as s3_static_credentials,
     )
     from icechunk.errors import (
         AlreadyExistsError as AlreadyExistsError,
-    )
-    from icechunk.errors import (
         ConflictError as ConflictError,
-    )
-    from icechunk.errors import (
         ErrorKind as ErrorKind,
-    )
-    from icechunk.errors import (
         FormatError as FormatError,
-    )
-    from icechunk.errors import (
         IcechunkError as IcechunkError,
-    )
-    from icechunk.errors import (
         InternalError as InternalError,
-    )
-    from icechunk.errors import (
         InvalidInputError as InvalidInputError,
-    )
-    from icechunk.errors import (
         MissingPluginError as MissingPluginError,
-    )
-    from icechunk.errors import (
         NodeNotFoundError as NodeNotFoundError,
-    )
-    from icechunk.errors import (
         NotFoundError as NotFoundError,
-    )
-    from icechunk.errors import (
         ObjectNotFoundError as ObjectNotFoundError,
-    )
-    from icechunk.errors import (
         PluginError as PluginError,
-    )
-    from icechunk.errors import (
         ReadOnlyError as ReadOnlyError,
-    )
-    from icechunk.errors import (
         RebaseFailedError as RebaseFailedError,
-    )
-    from icechunk.errors import (
         RefNotFoundError as RefNotFoundError,
-    )
-    from icechunk.errors import (
         RepositoryNotFoundError as RepositoryNotFoundError,
-    )
-    from icechunk.errors import (
         SessionStateError as SessionStateError,
-    )
-    from icechunk.errors import (
         SnapshotNotFoundError as SnapshotNotFoundError,
-    )
-    from icechunk.errors import (
         StorageError as StorageError,
     )
     from icechunk.ops import (
         GCSummary as GCSummary,
-    )
-    from icechunk.ops import (
         Update as Update,
-    )
-    from icechunk.ops import (
         UpdateType as UpdateType,
     )
     from icechunk.repository import (
@@ -252,68 +116,33 @@ if TYPE_CHECKING:
     )
     from icechunk.snapshots import (
         Diff as Diff,
-    )
-    from icechunk.snapshots import (
         ManifestFileInfo as ManifestFileInfo,
-    )
-    from icechunk.snapshots import (
         SnapshotInfo as SnapshotInfo,
     )
     from icechunk.storage import (
+        AnyObjectStoreConfig as AnyObjectStoreConfig,
         ChecksumAlgorithm as ChecksumAlgorithm,
-    )
-    from icechunk.storage import (
         S3Options as S3Options,
-    )
-    from icechunk.storage import (
         Storage as Storage,
-    )
-    from icechunk.storage import (
         StorageConcurrencySettings as StorageConcurrencySettings,
-    )
-    from icechunk.storage import (
         StorageObjectInfo as StorageObjectInfo,
-    )
-    from icechunk.storage import (
         StorageRetriesSettings as StorageRetriesSettings,
-    )
-    from icechunk.storage import (
         StorageSettings as StorageSettings,
-    )
-    from icechunk.storage import (
         StorageTimeoutSettings as StorageTimeoutSettings,
-    )
-    from icechunk.storage import (
         azure_storage as azure_storage,
-    )
-    from icechunk.storage import (
         gcs_storage as gcs_storage,
-    )
-    from icechunk.storage import (
+        gcs_store as gcs_store,
         hf_storage as hf_storage,
-    )
-    from icechunk.storage import (
         http_storage as http_storage,
-    )
-    from icechunk.storage import (
+        http_store as http_store,
         in_memory_storage as in_memory_storage,
-    )
-    from icechunk.storage import (
         local_filesystem_storage as local_filesystem_storage,
-    )
-    from icechunk.storage import (
+        local_filesystem_store as local_filesystem_store,
         r2_storage as r2_storage,
-    )
-    from icechunk.storage import (
         redirect_storage as redirect_storage,
-    )
-    from icechunk.storage import (
         s3_storage as s3_storage,
-    )
-    from icechunk.storage import (
+        s3_store as s3_store,
         storage_from_url as storage_from_url,
-    )
-    from icechunk.storage import (
         tigris_storage as tigris_storage,
     )
     from icechunk.store import (
@@ -324,8 +153,6 @@ if TYPE_CHECKING:
     )
     from icechunk.virtual import (
         VirtualChunkContainer as VirtualChunkContainer,
-    )
-    from icechunk.virtual import (
         VirtualChunkSpec as VirtualChunkSpec,
     )
 
@@ -430,6 +257,7 @@ _HOMES = {
         "SnapshotInfo",
     ),
     "storage": (
+        "AnyObjectStoreConfig",
         "ChecksumAlgorithm",
         "S3Options",
         "Storage",
@@ -440,13 +268,17 @@ _HOMES = {
         "StorageTimeoutSettings",
         "azure_storage",
         "gcs_storage",
+        "gcs_store",
         "hf_storage",
         "http_storage",
+        "http_store",
         "in_memory_storage",
         "local_filesystem_storage",
+        "local_filesystem_store",
         "r2_storage",
         "redirect_storage",
         "s3_storage",
+        "s3_store",
         "storage_from_url",
         "tigris_storage",
     ),

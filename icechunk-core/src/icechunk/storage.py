@@ -12,12 +12,24 @@ from typing import TYPE_CHECKING, Any, Self
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._values.enums import ChunkType
-from icechunk._values.object_stores import ChecksumAlgorithm, ObjectStoreConfig, S3Options
+from icechunk._values.object_stores import (
+    AnyObjectStoreConfig,
+    ChecksumAlgorithm,
+    ObjectStoreConfig,
+    S3Options,
+)
 from icechunk._values.storage_settings import (
     StorageConcurrencySettings,
     StorageRetriesSettings,
     StorageSettings,
     StorageTimeoutSettings,
+)
+from icechunk._values.store_makers import (
+    azure_store,
+    gcs_store,
+    http_store,
+    local_filesystem_store,
+    s3_store,
 )
 from icechunk._values.summaries import StorageObjectInfo
 from icechunk.abc.credentials import Secret
@@ -39,6 +51,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AnyObjectStoreConfig",
     "ChecksumAlgorithm",
     "ChunkType",
     "ObjectStoreConfig",
@@ -50,15 +63,20 @@ __all__ = [
     "StorageSettings",
     "StorageTimeoutSettings",
     "azure_storage",
+    "azure_store",
     "gcs_storage",
+    "gcs_store",
     "hf_storage",
     "http_storage",
+    "http_store",
     "in_memory_storage",
     "local_filesystem_storage",
+    "local_filesystem_store",
     "r2_storage",
     "redirect_storage",
     "s3_object_store_storage",
     "s3_storage",
+    "s3_store",
     "storage_from_url",
     "tigris_storage",
 ]

@@ -4,8 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from icechunk._engine.format.byte_strings import ByteStrings, concat_strings, copy_strings
 from icechunk._engine.format.chunk_refs import ChunkRef, InlineRef, NativeRef, RefColumns, RefKind

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from flatbuffers import flexbuffers as stock
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from icechunk._engine.format import config_document
 from icechunk.errors import ErrorKind, FormatError

@@ -7,8 +7,7 @@ import struct
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from icechunk._engine.format.tables import FlatBuffer, TableVector, Vector
 from icechunk._engine.format.tables_columns import TableColumns, gather, regular_step

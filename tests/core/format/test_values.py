@@ -11,8 +11,7 @@ import msgpack
 import numpy as np
 import pytest
 from flatbuffers import flexbuffers as stock
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from icechunk._engine.format import flexbuffers, messagepack
 from icechunk._engine.format.values import (

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from icechunk._engine.changes import DELETED, ChunkTable
 from icechunk._engine.format.chunk_refs import ChunkRef, InlineRef, RefColumns, VirtualRef

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import zarr
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from zarr.storage import MemoryStore
 
 from icechunk._engine.format.snapshot_records import DimensionShape

@@ -14,8 +14,7 @@ from icechunk._values.store_makers import (
     local_filesystem_store,
     s3_store,
 )
-from icechunk.config import ObjectStoreConfig as O
-from icechunk.config import RepositoryConfig
+from icechunk.config import ObjectStoreConfig as O, RepositoryConfig
 from icechunk.virtual import VirtualChunkContainer, VirtualChunkSpec
 
 s3 = O.S3(S3Options())

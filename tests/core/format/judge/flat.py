@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flatbuffers import encode
-from flatbuffers import number_types as n
+from flatbuffers import encode, number_types as n
 from flatbuffers.table import Table
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import Any
 import msgpack
 import pytest
 from flatbuffers import flexbuffers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.core.format.judge import records
 from tests.core.format.judge.comparison import examine
