@@ -79,7 +79,7 @@ def describe(
         "ancestry": ancestry,
         "snapshots": snapshots,
         "trees": {
-            id_: describe_tree(repo.readonly_session(snapshot_id=id_), beyond=beyond)
+            id_: describe_tree(repo.readonly_session(snapshot_id=id_))
             for id_ in snapshots
             if trees and id_ not in known
         },
@@ -126,17 +126,17 @@ def _scalar(value: object) -> object:
     return value if value is None or type(value) in {bool, int, str} else repr(value)
 
 
-def describe_tree(session: icechunk.Session, *, beyond: bool = False) -> dict[str, Any]:
-    """Every node of a session: metadata, values, which chunks there are; and `beyond`, of which kind they are."""
+def describe_tree(session: icechunk.Session) -> dict[str, Any]:
+    """Every node of a session: metadata, values, which chunks there are and of which kind."""
     store = session.store
     tree = {}
     for key in sorted(_collect(store.list_prefix(""))):
         if key == "zarr.json" or key.endswith("/zarr.json"):
-            tree["/" + key.removesuffix("zarr.json").removesuffix("/")] = _describe_node(session, key, beyond)
+            tree["/" + key.removesuffix("zarr.json").removesuffix("/")] = _describe_node(session, key)
     return tree
 
 
-def _describe_node(session: icechunk.Session, key: str, beyond: bool) -> dict[str, Any]:
+def _describe_node(session: icechunk.Session, key: str) -> dict[str, Any]:
     document = asyncio.run(_get(session.store, key))
     metadata = json.loads(document)
     node = {
@@ -145,11 +145,11 @@ def _describe_node(session: icechunk.Session, key: str, beyond: bool) -> dict[st
         "attributes": metadata.get("attributes", {}),
     }
     if metadata["node_type"] == "array":
-        node.update(_describe_array(session, key.removesuffix("zarr.json").removesuffix("/"), beyond))
+        node.update(_describe_array(session, key.removesuffix("zarr.json").removesuffix("/")))
     return node
 
 
-def _describe_array(session: icechunk.Session, path: str, beyond: bool) -> dict[str, Any]:
+def _describe_array(session: icechunk.Session, path: str) -> dict[str, Any]:
     inner = f"{path}/c" if path else "c"
     keys = [key for key in _collect(session.store.list_prefix(path)) if key.startswith(inner)]
     coordinates = sorted(
@@ -169,11 +169,10 @@ def _describe_array(session: icechunk.Session, path: str, beyond: bool) -> dict[
             "coordinates": hashlib.sha256(repr(coordinates).encode()).hexdigest(),
             "values": values,
         }
-    if beyond:
-        kinds = (str(session.chunk_type("/" + path, list(index))) for index in coordinates)
-        node["chunk_types"] = dict(sorted(Counter(kind.rpartition(".")[2] for kind in kinds).items()))
-        if (values is None) != ("virtual" in node["chunk_types"]):
-            raise RuntimeError(f"{path}: {node['chunk_types']}, but values are {values}")
+    kinds = (str(session.chunk_type("/" + path, list(index))) for index in coordinates)
+    node["chunk_types"] = dict(sorted(Counter(kind.rpartition(".")[2] for kind in kinds).items()))
+    if (values is None) != ("virtual" in node["chunk_types"]):
+        raise RuntimeError(f"{path}: {node['chunk_types']}, but values are {values}")
     return node
 
 
