@@ -74,7 +74,7 @@ def _arrays(path: str, ndim: int, spec_version: int) -> st.SearchStrategy[ArrayN
         shapes = st.builds(
             lambda length, chunk: DimensionShape(length, -(-length // chunk)),
             st.integers(0, 2**40),
-            st.integers(2**8, 2**20),
+            st.integers(2**9, 2**20),
         )
     else:
         shapes = st.builds(DimensionShape, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))

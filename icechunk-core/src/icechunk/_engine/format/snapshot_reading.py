@@ -7,6 +7,7 @@ bisection, and what lies below a group is one range: all paths that begin with `
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -225,7 +226,7 @@ class Snapshot:
         FormatError
             The snapshot does not list it (kind manifest-info-not-found).
         """
-        info = self._files_by_id.get(id)
+        info = self._find_file(id)
         if info is None:
             raise FormatError(
                 f"{self.file.name}: manifest information cannot be found in snapshot `{id}`",
@@ -254,6 +255,31 @@ class Snapshot:
         if vector is None:
             return np.empty(0, FILE_ROW)
         return np.frombuffer(self.file.data, FILE_ROW, vector.count, vector.start)
+
+    def _find_file(self, id: ManifestId) -> ManifestFileInfo | None:
+        ids = self._sorted_file_ids
+        if not ids:
+            return self._files_by_id.get(id)
+        row = bisect_left(range(len(ids) // 12), bytes(id), key=lambda row: ids[12 * row : 12 * row + 12])
+        if ids[12 * row : 12 * row + 12] != id:
+            return None
+        _, size_bytes, num_chunk_refs = self._file_columns[row].item()
+        return ManifestFileInfo(id, size_bytes, num_chunk_refs)
+
+    @cached_property
+    def _file_columns(self) -> FileColumns:
+        return self.manifest_file_columns()
+
+    @cached_property
+    def _sorted_file_ids(self) -> bytes:
+        """All ids in one piece, to be bisected; empty if they are few or not in order."""
+        tables = self._root.tables(_FILES_V2)
+        if tables is None or len(tables) < _FEW:
+            return b""
+        ids = self._file_columns["id"].tobytes()
+        # As text of 12 bytes, NumPy compares ids like Python does.
+        texts = np.frombuffer(ids, "S12")
+        return ids if (texts[1:] > texts[:-1]).all() else b""
 
     @cached_property
     def _files_by_id(self) -> dict[ManifestId, ManifestFileInfo]:
