@@ -294,6 +294,17 @@ class IcechunkStore(Store, SyncMixin):
         else:
             await run_io(writing.set_key, engine, key, data, size_bytes)
 
+    async def _set_many(self, values: Iterable[tuple[str, Buffer]]) -> None:
+        # Zarr's sets all of them at once. In threads they come in any order, but an array must be
+        # there before its chunks.
+        chunks = []
+        for key, value in values:
+            if key.endswith("zarr.json"):
+                await self.set(key, value)
+            else:
+                chunks.append((key, value))
+        await asyncio.gather(*(self.set(key, value) for key, value in chunks))
+
     def set_sync(self, key: str, value: Buffer) -> None:
         """As `set`, blocking."""
         data, size_bytes = self._writable_data(value)
