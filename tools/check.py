@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> int:
     # uv takes the interpreter that runs this, too; and it is to find interpreters, not to download them.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).resolve().parent)])
     environment = {**os.environ, "PATH": path, "UV_PYTHON_DOWNLOADS": "never"}
+    # uv has certificates of its own; those of the machine are the ones that work behind a company's proxy.
+    environment.setdefault("UV_SYSTEM_CERTS", "true")
     environment.pop("VIRTUAL_ENV", None)
     tox = [str(bin_dir / "tox")]
     if any(a == "-e" or a.startswith("-e") for a in arguments):
