@@ -14,6 +14,7 @@ from icechunk import (
     AlreadyExistsError,
     ConflictError,
     InvalidInputError,
+    ReadOnlyError,
     RefNotFoundError,
     Repository,
     RepositoryConfig,
@@ -24,6 +25,9 @@ from icechunk import (
     Storage,
     StorageError,
 )
+from icechunk._engine.format.repo_info_records import READ_ONLY, RepoStatusChanged, StatusRecord
+from icechunk._engine.repository.history_v2 import HistoryV2
+from icechunk.abc import Capabilities
 
 INITIAL = "1CECHNKREP0F1RSTCMT0"
 UNKNOWN = "ZZZZZZZZZZZZZZZZZZZ0"
@@ -365,3 +369,61 @@ def test_a_repository_says_what_it_is(repo: Repository, spec_version: int) -> No
     assert text.startswith(f"<icechunk.Repository (v{spec_version})>\nstorage:\n    <icechunk.Storage")
     assert text.endswith("config: <RepositoryConfig ...>\n")
     assert "icechunk-header" in repo._repr_html_()
+
+
+class TestReadOnly:
+    def test_a_repository_whose_status_is_read_only_refuses_every_write(
+        self, storage: Storage, raises: Raises
+    ) -> None:
+        repo = Repository.create(storage)
+        repo.create_branch("b", INITIAL)
+        repo.create_tag("t", INITIAL)
+        session = repo.writable_session("main")
+        zarr.create_group(session.store)
+        moment = 1_800_000_000_000_001
+        status = StatusRecord(READ_ONLY, moment, "maintenance")
+        history = repo._engine.history
+        assert isinstance(history, HistoryV2)
+        history._repo.update(lambda now: history._changed(now, RepoStatusChanged(status), status=status))
+        before = sorted(info.path for info in repo._engine.assets.backend.list())
+        why = 'Repo status is ReadOnly, set at 2027-01-15 08:00:00.000001 UTC, reason: Some("maintenance")'
+        refused = (ReadOnlyError, "read-only-repository")
+        for work in (
+            lambda: repo.create_branch("c", INITIAL),
+            lambda: repo.delete_branch("b"),
+            lambda: repo.reset_branch("b", INITIAL),
+            lambda: repo.create_tag("u", INITIAL),
+            lambda: repo.delete_tag("t"),
+            repo.save_config,
+        ):
+            with raises(*refused, f"the repository status is read-only: {why}"):
+                work()
+        with raises(*refused, f"the repository status is read-only: Cannot create writable session; {why}"):
+            repo.writable_session("main")
+        assert sorted(info.path for info in repo._engine.assets.backend.list()) == before
+        with raises(*refused, f"session error: the repository status is read-only: {why}"):
+            session.commit("no")
+        assert session.has_uncommitted_changes
+        assert repo.lookup_branch("main") == repo.readonly_session("main").snapshot_id == INITIAL
+
+    def test_storage_that_is_read_only_is_not_written_to(
+        self, storage: Storage, spec_version: int, monkeypatch: pytest.MonkeyPatch, raises: Raises
+    ) -> None:
+        repo = Repository.create(storage, spec_version=spec_version)
+        repo.create_tag("t", INITIAL)
+        backend = type(repo._engine.assets.backend)
+        monkeypatch.setattr(backend, "can", Capabilities(write=False))
+        refused = (ReadOnlyError, "read-only-storage", "the storage used by this Icechunk repository")
+        for work in (
+            lambda: Repository.create(storage, check_clean_root=False),
+            lambda: repo.create_branch("c", INITIAL),
+            lambda: repo.delete_branch("main"),
+            lambda: repo.reset_branch("main", INITIAL),
+            lambda: repo.create_tag("u", INITIAL),
+            lambda: repo.delete_tag("t"),
+            lambda: repo.writable_session("main"),
+            repo.save_config,
+        ):
+            with raises(*refused):
+                work()
+        assert Repository.open(storage).readonly_session(tag="t").snapshot_id == INITIAL

@@ -55,6 +55,22 @@ def test_one_value_heavier_than_the_capacity_stays_until_the_next_one() -> None:
     assert cache.find("b") == "1"
 
 
+def test_a_value_can_be_made_when_somebody_asks_for_it() -> None:
+    cache: WeightedCache[str, str] = WeightedCache(10, len)
+    calls = []
+
+    def make() -> str:
+        calls.append(1)
+        return "xyz"
+
+    cache.put_later("a", make, 6)
+    cache.put_later("b", make, 6)
+    assert not calls
+    assert cache.find("a") is None
+    assert cache.find("b") == cache.load("b", no_load) == "xyz"
+    assert len(calls) == 1
+
+
 def test_many_waiters_share_one_load() -> None:
     cache: WeightedCache[str, str] = WeightedCache(10, len)
     begun = threading.Event()

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from icechunk._engine.format.chunk_refs import ChunkRef, InlineRef, NativeRef, RefColumns, VirtualRef
 from icechunk._engine.format.ids import ChunkId, ManifestId, NodeId
 from icechunk._engine.format.manifest import Manifest, encode_manifest
-from icechunk._engine.format.manifest_splicing import splice_manifest
+from icechunk._engine.format.manifest_splicing import encode_few_refs, splice_manifest
 
 NODE = NodeId(b"nodenode")
 
@@ -76,6 +75,19 @@ def test_changes_in_the_bytes_are_changes_of_the_refs(data: st.DataObject) -> No
         assert content(manifest) == table
 
 
+@given(st.integers(0, 3).flatmap(lambda ndim: st.dictionaries(coords(ndim), refs(), min_size=1, max_size=30)))
+def test_a_few_refs_need_no_columns(table: Table) -> None:
+    pieces = encode_few_refs(ManifestId.random(), NODE, sorted(table.items()))
+    assert pieces is not None
+    manifest = decoded(pieces)
+    assert content(manifest) == table
+    where, _ref = min(table.items())
+    new = NativeRef(ChunkId.random(), 0, 6)
+    spliced = splice_manifest(manifest, ManifestId.random(), NODE, [(where, new)])
+    assert spliced is not None
+    assert content(decoded(spliced[0])) == {**table, where: new}
+
+
 def test_dead_bytes_are_cleared_away_in_time() -> None:
     table: Table = {(i,): NativeRef(ChunkId.random(), 0, 5) for i in range(1000)}
     manifest = encoded(table, 1)
@@ -103,3 +115,4 @@ def test_what_has_another_layout_is_encoded_anew() -> None:
     assert splice_manifest(one, ManifestId.random(), NODE, [((0,), None)]) is None
     virtual = VirtualRef("s3://bucket/key", 0, 5)
     assert splice_manifest(one, ManifestId.random(), NODE, [((0,), virtual)]) is None
+    assert encode_few_refs(ManifestId.random(), NODE, [((0,), virtual)]) is None

@@ -247,7 +247,9 @@ class Assets:
             ),
         )
 
-    def seal_manifest(self, id: ManifestId, pieces: Iterable[Buffer], spec_version: int) -> SealedFile:
+    def seal_manifest(
+        self, id: ManifestId, pieces: Iterable[Buffer], spec_version: int, *, num_refs: int
+    ) -> SealedFile:
         """Compress an encoded manifest, ready for `write_all`."""
         payload = _joined(pieces)
         return self._seal(
@@ -255,7 +257,10 @@ class Assets:
             payload,
             FileType.MANIFEST,
             spec_version,
-            lambda: self._manifests.put(id, Manifest.decode(memoryview(payload), name=manifest_path(id))),
+            # Decoded when it is asked for: a commit may write thousands.
+            lambda: self._manifests.put_later(
+                id, partial(Manifest.decode, memoryview(payload), name=manifest_path(id)), num_refs
+            ),
         )
 
     def seal_transaction_log(self, id: SnapshotId, pieces: Iterable[Buffer], spec_version: int) -> SealedFile:

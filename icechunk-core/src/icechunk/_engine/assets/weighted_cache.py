@@ -23,6 +23,15 @@ class _Flight(Generic[V]):
         self.error: Exception | None = None
 
 
+class _Later(Generic[V]):
+    """Stands for a value that nobody has asked for yet."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[], V]) -> None:
+        self.make = make
+
+
 class WeightedCache(Generic[K, V]):
     """Keeps the most recently used values, up to a total weight. Safe from several threads.
 
@@ -36,7 +45,7 @@ class WeightedCache(Generic[K, V]):
         # Below this weight nothing is about to be evicted, so that recency need not be kept.
         self._calm = capacity // 2
         self._weigh = weigh
-        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._entries: OrderedDict[K, tuple[V | _Later[V], int]] = OrderedDict()
         self._weight = 0
         self._flights: dict[K, _Flight[V]] = {}
         self._lock = threading.Lock()
@@ -55,13 +64,29 @@ class WeightedCache(Generic[K, V]):
             with self._lock:
                 if key in self._entries:
                     self._entries.move_to_end(key)
-        return entry[0]
+        value = entry[0]
+        return self._made(key, value, entry[1]) if isinstance(value, _Later) else value
+
+    def _made(self, key: K, later: _Later[V], weight: int) -> V:
+        # Of two threads that come here at once both make it; either is as good.
+        value = later.make()
+        with self._lock:
+            if key in self._entries:
+                self._entries[key] = (value, weight)
+        return value
 
     def put(self, key: K, value: V) -> None:
         """Keep `value`, and drop what was used least recently to make room for it."""
-        if self._capacity <= 0:
-            return
-        weight = max(1, self._weigh(value))
+        if self._capacity > 0:
+            self._put(key, value, self._weigh(value))
+
+    def put_later(self, key: K, make: Callable[[], V], weight: int) -> None:
+        """Keep what `make` returns, which is called when somebody asks for it."""
+        if self._capacity > 0:
+            self._put(key, _Later(make), weight)
+
+    def _put(self, key: K, value: V | _Later[V], weight: int) -> None:
+        weight = max(1, weight)
         with self._lock:
             replaced = self._entries.pop(key, None)
             if replaced is not None:
@@ -84,9 +109,8 @@ class WeightedCache(Generic[K, V]):
             if found is not None:
                 return found
             with self._lock:
-                entry = self._entries.get(key)
-                if entry is not None:
-                    return entry[0]
+                if key in self._entries:
+                    continue  # it has just come
                 flight = self._flights.get(key)
                 is_pilot = flight is None
                 if flight is None:

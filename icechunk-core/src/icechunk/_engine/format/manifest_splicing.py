@@ -1,4 +1,4 @@
-"""Changes a few refs of a manifest in its bytes, without looking at the others.
+"""Writes a few refs of a manifest as bytes: a new one, or changes to one without looking at the others.
 
 New rows go to the end, the vector of refs is patched, and everything else stays as it is, old rows
 included: they are dead bytes, of which the manifest keeps count. What costs then is to compress the
@@ -43,6 +43,32 @@ _FEW_BYTES: Final = 4096
 
 # What a row takes without inline data: an upper bound of what dies with it.
 _ROW_BYTES: Final = 48
+
+
+def encode_few_refs(
+    manifest_id: ManifestId, node_id: NodeId, refs: Sequence[tuple[tuple[int, ...], ChunkRef]]
+) -> list[Buffer] | None:
+    """Return the payload of a manifest with a few refs of one array, without making columns of them.
+
+    Parameters
+    ----------
+    refs
+        Coordinates and refs, at least one, in ascending order.
+
+    Returns
+    -------
+    list or None
+        `None` if a ref is virtual: what such refs share takes more than this.
+    """
+    start = _aligned(_FIRST_ELEMENT + 4 * len(refs))
+    rows = _appended_rows(start, refs)
+    if rows is None:
+        return None
+    data, places = rows
+    elements = [place - (_FIRST_ELEMENT + 4 * i) for i, place in enumerate(places)]
+    vector = struct.pack(f"<I{len(elements)}I", len(elements), *elements)
+    padding = bytes(start - _VECTOR - len(vector))
+    return [single_array_head(manifest_id, node_id), vector, padding, data]
 
 
 def splice_manifest(

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from icechunk._engine.assets.clock import now_after, time_text
 from icechunk._engine.assets.fanout import run_all
-from icechunk._engine.format.chunk_refs import RefColumns
 from icechunk._engine.format.ids import ManifestId, SnapshotId
 from icechunk._engine.format.manifest import LocationCompression, encode_manifest
-from icechunk._engine.format.manifest_splicing import splice_manifest
+from icechunk._engine.format.manifest_splicing import encode_few_refs, splice_manifest
 from icechunk._engine.format.repo_info_records import NewSnapshot
 from icechunk._engine.format.snapshot import rewrite_snapshot
 from icechunk._engine.format.snapshot_records import (
@@ -28,7 +27,7 @@ from icechunk._engine.format.snapshot_records import (
 )
 from icechunk._engine.format.transaction_log import TransactionLog
 from icechunk._engine.format.values import to_json_object
-from icechunk._engine.session.manifests import ArrayPlan, build_manifests, extents_after
+from icechunk._engine.session.manifests import ArrayPlan, build_manifests, extents_after, extents_of
 from icechunk._engine.session.splitting import BoxGrid, tight_extents
 from icechunk._values.splitting import box_edges
 from icechunk.abc.storage import Locality
@@ -45,6 +44,7 @@ from icechunk.errors import (
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets, SealedFile
     from icechunk._engine.changes import ChangeSet
+    from icechunk._engine.format.chunk_refs import RefColumns
     from icechunk._engine.format.envelope import Buffer
     from icechunk._engine.format.ids import NodeId
     from icechunk._engine.format.manifest import Manifest
@@ -332,11 +332,10 @@ class _Manifests:
             if old is None:
                 live = [(coords, ref) for coords, ref in edits if ref is not None]
                 if live:
-                    columns = RefColumns.from_refs(
-                        [coords for coords, _ in live], [ref for _, ref in live], len(live[0][0])
-                    )
-                    ref = ManifestRef(id, tight_extents(columns.coords))
-                    new.append((box, ref, self._encoded(id, plan.node_id, columns), len(live)))
+                    pieces = encode_few_refs(id, plan.node_id, live)
+                    if pieces is None:
+                        return None
+                    new.append((box, ManifestRef(id, extents_of(live)), pieces, len(live)))
                 continue
             extents = extents_after(old.extents, edits)
             if extents is None:
@@ -363,7 +362,7 @@ class _Manifests:
         )
 
     def _add(self, id: ManifestId, pieces: list[Buffer], num_refs: int) -> None:
-        file = self._assets.seal_manifest(id, pieces, self._spec_version)
+        file = self._assets.seal_manifest(id, pieces, self._spec_version, num_refs=num_refs)
         self.files.append(ManifestFileInfo(id, file.size_bytes, num_refs))
         if self._assets.locality is Locality.REMOTE:
             self.held.append(file)

@@ -144,6 +144,11 @@ def build_manifests(
             yield box, merged
 
 
+def extents_of(changes: Changes) -> Extents:
+    """Return the bounding box of a few chunks, at least one."""
+    return tuple([(min(axis), max(axis) + 1) for axis in zip(*[c for c, _ in changes], strict=True)])
+
+
 def extents_after(extents: Extents, changes: Changes) -> Extents | None:
     """Return the bounding box of the refs that had `extents` before `changes`.
 
