@@ -39,13 +39,13 @@ class Repository:
 
     _engine: EngineRepository
 
-    def __init__(self, engine: EngineRepository) -> None:
-        if not isinstance(engine, EngineRepository):
+    def __init__(self, repository: EngineRepository) -> None:
+        if not isinstance(repository, EngineRepository):
             raise TypeError(
                 "use Repository.create, Repository.open or Repository.open_or_create; "
-                f"a repository is not made from an instance of {type(engine)}"
+                f"a repository is not made from an instance of {type(repository)}"
             )
-        self._engine = engine
+        self._engine = repository
 
     # -- making and opening -----------------------------------------------------------------------
 

@@ -35,10 +35,10 @@ class Session:
 
     _engine: EngineSession
 
-    def __init__(self, engine: EngineSession) -> None:
-        if not isinstance(engine, EngineSession):
-            raise TypeError(f"a session is made by a repository, not from an instance of {type(engine)}")
-        self._engine = engine
+    def __init__(self, session: EngineSession) -> None:
+        if not isinstance(session, EngineSession):
+            raise TypeError(f"a session is made by a repository, not from an instance of {type(session)}")
+        self._engine = session
 
     # -- what it is -------------------------------------------------------------------------------
 

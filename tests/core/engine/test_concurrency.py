@@ -35,10 +35,23 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
+def outputs_of(processes: list[subprocess.Popen[str]], timeout: float) -> list[str]:
+    """Wait for all, and leave none behind."""
+    try:
+        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    return outputs
+
+
 def root_of(storage: Storage) -> str:
     return storage.location.root
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("writers", "commits", "ref_writers", "refs"),
     [
@@ -58,8 +71,7 @@ def test_every_commit_and_ref_that_was_reported_is_there(
     root = root_of(local_storage)
     processes = [start("commit", root, f"c{i}", commits) for i in range(writers)]
     processes += [start("refs", root, f"r{i}", refs) for i in range(ref_writers)]
-    outputs = [process.communicate(timeout=280)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes)
+    outputs = outputs_of(processes, 880)
     reports = [line.split() for output in outputs for line in output.splitlines()]
     committed = {line[1] for line in reports if line[0] == "commit"}
     arrays = {line[2] for line in reports if line[0] == "commit"}
@@ -100,6 +112,7 @@ def check_ops_log(
 
 
 @no_fork
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "kills", [pytest.param(12, id="short"), pytest.param(200, id="long", marks=pytest.mark.slow)]
 )
@@ -108,8 +121,7 @@ def test_a_writer_that_is_killed_leaves_a_repository_that_opens(
 ) -> None:
     Repository.create(local_storage, spec_version=spec_version)
     process = start("kill", root_of(local_storage), kills, 7)
-    output, _ = process.communicate(timeout=280)
-    assert process.returncode == 0, output
+    [output] = outputs_of([process], 880)
     assert int(output.split()[-1]) > 0
 
 
@@ -190,7 +202,7 @@ def test_spawned_processes_read_through_a_handle_that_travelled(
         subprocess.Popen([sys.executable, "-c", program, str(handle)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    assert [int(process.communicate(timeout=120)[0]) for process in processes] == [4950] * 2
+    assert [int(output) for output in outputs_of(processes, 280)] == [4950] * 2
 
 
 def test_many_threads_commit_through_one_handle(local_storage: Storage, spec_version: int) -> None:
