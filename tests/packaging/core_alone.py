@@ -52,8 +52,6 @@ def test_what_it_requires_is_what_is_written_down() -> None:
         if "extra ==" not in requirement
     }
     allowed = {
-        "flatbuffers",
-        "msgpack",
         "numpy",
         "pluggy",
         "pyyaml",
