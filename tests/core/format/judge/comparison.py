@@ -16,7 +16,7 @@ import math
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from tests.core.format.judge import records
+from tests.core.format.judge import misbehaviour, records
 from tests.core.format.judge.flat import Rejected, Undecided
 from tests.core.format.judge.ours import LOG_LISTS, MOST_ROWS, QUESTIONS, REFUSED, Asking, Verdict
 
@@ -427,6 +427,7 @@ _JUDGED: dict[str, Callable[[_Comparison, Any, bytes], None]] = {
     "manifest": _judge_manifest,
     "transaction_log": _judge_transaction_log,
     "repo_info": _judge_repo_info,
+    misbehaviour.KIND: lambda comparison, ours, data: comparison.same("deed", ours, lambda: "the truth"),
     "ref_json": lambda comparison, ours, data: comparison.same("ref", ours, lambda: records.ref_json(data)),
     "config_yaml": lambda comparison, ours, data: comparison.same(
         "config", ours, lambda: records.config_yaml(data)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.core.format.judge.hostile import Hostile
+from tests.core.format.judge.misbehaviour import KIND, Misbehaviour
 from tests.core.format.judge.mutations import Mutator, load_corpus
 from tests.core.format.judge.own_files import own_files
 
@@ -37,9 +38,11 @@ class Run:
     first: int = 0
     kinds: tuple[str, ...] = ()
 
-    def mutator(self) -> Mutator | Hostile:
+    def mutator(self) -> Mutator | Hostile | Misbehaviour:
         if self.kinds == ("hostile",):
             return Hostile()
+        if self.kinds == (KIND,):
+            return Misbehaviour()
         originals = [*load_corpus(), *own_files()]
         return Mutator([o for o in originals if not self.kinds or o.kind in self.kinds], self.seed)
 

@@ -23,6 +23,7 @@ from icechunk._engine.format.snapshot import Snapshot
 from icechunk._engine.format.snapshot_records import ArrayNode, Node
 from icechunk._engine.format.transaction_log import TransactionLog
 from icechunk.errors import FormatError
+from tests.core.format.judge import misbehaviour
 from tests.core.format.judge.records import UPDATES
 
 if TYPE_CHECKING:
@@ -345,5 +346,6 @@ QUESTIONS: dict[str, Callable[[Asking, bytes], Any]] = {
     "transaction_log": _our_transaction_log,
     "repo_info": _our_repo_info,
     "ref_json": lambda ours, data: refs_v1.decode_ref(data, name=NAME),
+    misbehaviour.KIND: misbehaviour.misbehave,
     "config_yaml": lambda ours, data: config_document.decode_yaml(data, name=NAME),
 }

@@ -21,6 +21,7 @@ from tests.core.format.judge.comparison import examine
 from tests.core.format.judge.flat import Budget, Rejected
 from tests.core.format.judge.hostile import cases
 from tests.core.format.judge.loop import Report, Run, run
+from tests.core.format.judge.misbehaviour import DEEDS, KIND
 from tests.core.format.judge.mutations import Original, load_corpus
 from tests.core.format.judge.own_files import rewritten
 from tests.core.format.judge.values import read_flexbuffers, read_msgpack
@@ -161,6 +162,18 @@ def test_ours_reads_in_the_golden_repositories_what_the_judge_reads() -> None:
 def assert_held(report: Report) -> None:
     told = [f"--seed {f.seed} --only {f.number}: {f.what}\n    {f.detail}" for f in report.findings[:10]]
     assert not told, "\n".join(told)
+
+
+def test_the_loop_notices_whatever_goes_wrong() -> None:
+    report = run(Run(seed=0, count=len(DEEDS), kinds=(KIND,)), processes=1)
+    found = {DEEDS[f.number]: f.what for f in report.findings}
+    assert found.keys() == {*DEEDS} - {"refuse", "answer"}
+    assert "IndexError in misbehaviour.py" in found["raise"]
+    assert found["lie"] == "misbehaviour: deed differs"
+    assert found["crash"] == "the process died (signal 9)"
+    assert "MemoryError" in found["take memory"]
+    assert found["take time"] == "misbehaviour: more than a second"
+    assert "does not name the object" in found["forget the name"]
 
 
 def test_mutated_files_give_a_format_error_or_what_the_judge_reads() -> None:
