@@ -16,7 +16,7 @@ import zarr
 from zarr.core.buffer import cpu, default_buffer_prototype
 
 from icechunk import Repository, Session, local_filesystem_storage
-from icechunk.errors import SessionStateError
+from icechunk.errors import ReadOnlyError, SessionStateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +109,7 @@ def test_no_write_of_another_thread_is_lost_in_a_commit(repository: Repository) 
         for i in range(100_000):
             try:
                 session.store.set_sync(f"a/c/{i}", value)
-            except (SessionStateError, ValueError):
+            except (SessionStateError, ReadOnlyError):
                 return
             landed.append(i)
             if i == 200:
