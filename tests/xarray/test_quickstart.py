@@ -90,12 +90,7 @@ def test_it_runs_as_a_program_without_a_warning(tmp_path: Path) -> None:
     path = os.pathsep.join(p for p in sys.path if p)
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
-        # The oldest numcodecs that zarr takes warns about a codec that nobody here uses.
-        [sys.executable, "-W", "ignore:crc32c usage:DeprecationWarning", "-c", program],
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
+        [sys.executable, "-c", program], env=environment, capture_output=True, encoding="utf-8", check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "The history of main:" in done.stdout
