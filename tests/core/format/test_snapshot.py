@@ -283,3 +283,15 @@ def test_nodes_that_share_their_bytes_do_not_unfold_without_end() -> None:
         struct.pack_into("<I", payload, table.position + 8, end - (table.position + 8))
     with pytest.raises(FormatError, match="shares its content"):
         list(Snapshot.decode(bytes(payload), 2, name="snapshots/X").nodes())
+
+
+def test_two_nodes_with_one_path_are_not_taken_for_each_other() -> None:
+    first, second = NodeId.random(), NodeId.random()
+    nodes = [GroupNode(first, "/one", b"{}"), GroupNode(second, "/two", b"{}")]
+    payload = bytearray(b"".join(bytes(p) for p in encode_snapshot(**head(nodes=nodes), spec_version=2)))
+    at = payload.index(b"/two")
+    payload[at : at + 4] = b"/one"
+    snapshot = Snapshot.decode(memoryview(bytes(payload)), 2, name="snapshots/X")
+    assert snapshot.node(0).id == first
+    with pytest.raises(FormatError, match="two nodes have the path `/one`"):
+        snapshot.find_node_by_id(second)

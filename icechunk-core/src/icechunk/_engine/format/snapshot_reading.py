@@ -167,7 +167,13 @@ class Snapshot:
     def find_node_by_id(self, id: NodeId) -> Node | None:
         """Return the node with an id, or None."""
         row = self._rows_by_id.get(int.from_bytes(id, "little"))
-        return None if row is None else self.node(row)
+        if row is None:
+            return None
+        node = self.node(row)
+        if node.id != id:
+            # Nodes are remembered by path, so this is another one of the same.
+            raise self.file.error(f"two nodes have the path `{node.path}`")
+        return node
 
     def nodes(self) -> Iterator[Node]:
         """All nodes, in the order of their paths' bytes."""
