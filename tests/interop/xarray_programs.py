@@ -118,7 +118,7 @@ CASES: dict[str, Steps] = {
     "missing values": [(lambda: xr.Dataset({"s": ("x", [1.0, np.nan])}, attrs={"a": [1, 2]}), {})],
     "a name that is no text": [(lambda: xr.Dataset({1: ("x", [1])}), {})],
     "aligned chunks": [(winds, {"align_chunks": True, "safe_chunks": False})],
-    "hints for dask": [(winds, {"chunkmanager_store_kwargs": {"a": 1}, "split_every": 4})],
+    "hints for dask": [(winds, {"chunkmanager_store_kwargs": {"a": 1}})],
 }
 
 

@@ -58,9 +58,8 @@ def test_it_writes_what_to_zarr_writes(repo: icechunk.Repository, to_icechunk: A
                 to_icechunk(make(), session, **arguments)
             except Exception as error:
                 errors[0] = (type(error),)
-            plain = {k: v for k, v in arguments.items() if k != "split_every"}
             try:
-                make().to_zarr(memory, consolidated=False, zarr_format=3, **plain)
+                make().to_zarr(memory, consolidated=False, zarr_format=3, **arguments)
             except Exception as error:
                 errors[1] = (type(error),)
     assert errors[0] == errors[1]

@@ -27,7 +27,6 @@ def to_icechunk(
     region: Mapping[str, slice | Literal["auto"]] | Literal["auto"] | None = None,
     encoding: Mapping[str, Any] | None = None,
     chunkmanager_store_kwargs: dict[str, Any] | None = None,
-    split_every: int | None = None,
 ) -> None:
     """Write a Dataset or DataArray into a session, to be committed with it.
 
@@ -66,9 +65,6 @@ def to_icechunk(
         For each variable its encoding: ``{"wind": {"chunks": (12, 73, 144), "dtype": "f4"}}``.
     chunkmanager_store_kwargs
         Handed to the chunk manager's ``store``, for instance `dask.array.store`.
-    split_every
-        How many forked sessions to merge at a time, where data is written from forked sessions. Data
-        that is written as described above needs no merging.
 
     Raises
     ------
