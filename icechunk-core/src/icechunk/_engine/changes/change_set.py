@@ -81,10 +81,6 @@ class ChangeSet:
         """Whether the node that the base snapshot has at `path` is deleted."""
         return path in self.deleted_arrays or path in self.deleted_groups
 
-    def is_new(self, path: str) -> bool:
-        """Whether the session created the node that is at `path` now."""
-        return path in self.new_arrays or path in self.new_groups
-
     def set_group(self, path: str, id: NodeId, user_data: bytes, *, in_base: bool) -> None:
         """Create a group, or give one that is there new metadata."""
         if in_base:

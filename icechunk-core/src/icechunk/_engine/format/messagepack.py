@@ -123,6 +123,7 @@ class _Reader:
             raise self.error("it is nested too deep")
         # No allocation by length: every element takes a byte at least, or the input ends first.
         values: list[JsonValue] = []
+        # A loop, not a comprehension: that would be one more frame for each level of nesting.
         for _ in range(length):
             values.append(self.read(depth - 1))  # noqa: PERF401
         return values

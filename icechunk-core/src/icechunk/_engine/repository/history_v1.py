@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from icechunk._engine.assets.clock import now_us
 from icechunk._engine.assets.fanout import run_all
-from icechunk._engine.format.config_document import decode_yaml, encode_yaml
+from icechunk._engine.format.config_document import encode_yaml
 from icechunk._engine.format.ids import ObjectId12
 from icechunk._engine.format.layout import (
     CONFIG_PATH,
@@ -305,14 +305,6 @@ class HistoryV1:
             raise _no_answer(tag_tombstone_path(name), outcome)
 
     # -- configuration ----------------------------------------------------------------------------
-
-    def load_config_document(self) -> Mapping[str, JsonValue] | None:
-        """Return the persisted configuration, as a document, if there is any."""
-        try:
-            data, _version = self._assets.backend.fetch(CONFIG_PATH)
-        except ObjectNotFoundError:
-            return None
-        return decode_yaml(data, name=CONFIG_PATH)
 
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None:
         """Persist the configuration, if nobody has since this handle read it.

@@ -198,10 +198,6 @@ class HistoryV2:
 
         self._repo.update(change, check=check)
 
-    def load_config_document(self) -> Mapping[str, JsonValue] | None:
-        """Return the persisted configuration, as a document, if there is any."""
-        return self._repo.load().config
-
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None:
         """Persist the configuration, whatever was there."""
         self._repo.update(lambda now: self._changed(now, ConfigChanged(), config=document))
