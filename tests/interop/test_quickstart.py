@@ -5,10 +5,6 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("xarray")
-
 import icechunk
 from tests.interop.reference import Side
 from tests.interop.test_xarray import _plugin  # noqa: F401  (a fixture)

@@ -7,8 +7,6 @@ from importlib.metadata import entry_points
 
 import pytest
 
-pytest.importorskip("xarray")
-
 from icechunk.plugins import registry
 from tests.interop import xarray_programs
 from tests.interop.reference import Side

@@ -77,7 +77,6 @@ def test_the_data_is_small_and_says_where_it_is_from() -> None:
 
 
 def test_it_runs_as_a_program_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("icechunk_xarray.writing")
     # Where our distributions are on the path without their metadata, the plugin has to be registered.
     program = (
         "import sys, runpy\n"
