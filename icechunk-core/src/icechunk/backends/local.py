@@ -41,6 +41,7 @@ from icechunk.abc.storage import (
     Version,
     check_object_path,
 )
+from icechunk.backends.local_cached import MOST_BYTES, CachedFiles
 from icechunk.backends.local_files import (
     READ,
     WRITE_OVER,
@@ -94,6 +95,7 @@ class LocalBackend(StorageBackend):
         # A string to put in front of each path: joining costs more than opening the file.
         self._prefix = root if root.endswith(os.sep) else root + os.sep
         self._durable = durable
+        self._cached = CachedFiles()
         # Folders that `check_object_path` has seen.
         self._known_folders = {""}
 
@@ -111,8 +113,13 @@ class LocalBackend(StorageBackend):
 
     def fetch(self, path: str, range: ByteRange | None = None) -> Fetched:  # noqa: A002
         """Read a file: open, read, close. From 1 MiB on, the answer is a view of the mapped file."""
+        file = self._file(path)
+        if range is not None and range[1] is not None and range[1] - range[0] <= MOST_BYTES:
+            data = self._cached.read(file, range[0], range[1])
+            if data is not None:
+                return Fetched(data, None)
         try:
-            descriptor = os.open(self._file(path), READ)
+            descriptor = os.open(file, READ)
             try:
                 if range is not None and range[1] is not None:
                     return Fetched(read_bytes(descriptor, range[0], range[1]), None)

@@ -72,7 +72,12 @@ class Report:
             if line["slowest"][0] > self.slowest_seconds:
                 self.slowest_seconds, self.slowest_number = line["slowest"]
         else:
-            self.findings.append(Finding(seed, line["number"], line["what"], line["detail"]))
+            self.found(Finding(seed, line["number"], line["what"], line["detail"]))
+
+    def found(self, finding: Finding) -> None:
+        # At once: a long run may not come to its end.
+        print(f"{finding.what}: --seed {finding.seed} --only {finding.number}", file=sys.stderr, flush=True)
+        self.findings.append(finding)
 
 
 def run(
@@ -162,7 +167,7 @@ class _Lane:
                 raise RuntimeError(f"a child could not start: {detail}")
             what = f"the process died (signal {-status})" if status < 0 else f"the process ended ({status})"
             with self.lock:
-                self.report.findings.append(Finding(self.plan.seed, at, what, detail))
+                self.report.found(Finding(self.plan.seed, at, what, detail))
             self.next = at + self.step
 
     def kill_when_stuck(self, child: subprocess.Popen[str], descriptor: int) -> None:
