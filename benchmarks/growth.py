@@ -1,15 +1,11 @@
 """How the cost of one small commit grows with what it does not touch: nodes, snapshots, references.
 
-The repositories are made once, by whoever comes first, and kept in the system's temporary folder: each
-measurement commits to a copy. Delete the folder to make them anew.
+Each measurement commits to a copy of a repository that is made once.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import zarr
@@ -19,7 +15,6 @@ from zarr.core.sync import sync
 
 import icechunk
 
-KEPT = Path(tempfile.gettempdir()) / "icechunk-benchmark-growth"
 LENGTH = 1_000
 
 
@@ -52,14 +47,8 @@ def among_refs(repo: icechunk.Repository, count: int) -> None:
 
 
 def commits(bench: Bench, kind: str, make: Callable[[icechunk.Repository, int], None], count: int) -> None:
-    name = f"{kind}-{count}"
-    kept = KEPT / name
-    if not kept.exists():
-        making = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=KEPT)) / "repo"
-        make(icechunk.Repository.create(icechunk.local_filesystem_storage(str(making))), count)
-        making.rename(kept)
-    shutil.copytree(kept, bench.path(name))
-    repo = icechunk.Repository.open(bench.storage(name))
+    storage = bench.copy_of(f"{kind}-{count}", lambda repo: make(repo, count))
+    repo = icechunk.Repository.open(storage)
     number = 3 if count > 10_000 else 20
     with bench.phase(f"{number} commits, {count:,} {kind}"):
         for i in range(number):
@@ -69,7 +58,6 @@ def commits(bench: Bench, kind: str, make: Callable[[icechunk.Repository, int], 
 
 
 def run(bench: Bench) -> None:
-    KEPT.mkdir(exist_ok=True)
     for _ in bench.repeats():
         for count in (100, 1_000, 5_000):
             commits(bench, "arrays", among_nodes, bench.size(count))

@@ -27,6 +27,8 @@ PIPELINES = {
     "fused": "zarr.core.codec_pipeline.FusedCodecPipeline",
 }
 
+KEPT = Path(tempfile.gettempdir()) / "icechunk-benchmark-repositories"
+
 
 class Bench:
     """One run of one script: `repeats` rounds after a warm-up, each in a new folder."""
@@ -62,6 +64,24 @@ class Bench:
         import icechunk
 
         return icechunk.local_filesystem_storage(self.path(name))
+
+    def copy_of(self, name: str, make: Callable[[Any], None]) -> Any:
+        """Copy a repository that `make` fills, and return the storage of the copy.
+
+        It is made once, by whoever comes first, and kept in the system's temporary folder: delete it there to
+        have it made anew.
+        """
+        import icechunk
+
+        KEPT.mkdir(exist_ok=True)
+        kept = KEPT / name
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=KEPT) as folder:
+                making = Path(folder) / "repo"
+                make(icechunk.Repository.create(icechunk.local_filesystem_storage(str(making))))
+                making.rename(kept)
+        shutil.copytree(kept, self.path(name))
+        return self.storage(name)
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -35,7 +35,7 @@ WORKLOADS = [
     "refs_encode_decode",
 ]
 # Longer, or of a dependency that not every environment has: by name only.
-MORE_WORKLOADS = ["growth", "to_icechunk"]
+MORE_WORKLOADS = ["growth", "history", "to_icechunk"]
 
 # What is installed comes compiled, what is in a work tree is compiled once: not each time that it is imported.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
