@@ -6,6 +6,7 @@ the same method. So a test says `for side in (ours, reference)`, and both run th
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import struct
@@ -34,7 +35,9 @@ class Side(Protocol):
 
     name: str
 
-    def call(self, program: str, *args: Any, **kwargs: Any) -> Any: ...
+    def call(self, program: str, *args: Any, **kwargs: Any) -> Any:
+        """Run a function of `programs`, or of another module of this folder: `module:function`."""
+        ...
 
 
 class Ours:
@@ -43,9 +46,9 @@ class Ours:
     name = "ours"
 
     def call(self, program: str, *args: Any, **kwargs: Any) -> Any:
-        from tests.interop import programs
-
-        return getattr(programs, program)(*args, **kwargs)
+        module, _, function = program.rpartition(":")
+        programs = importlib.import_module(f"tests.interop.{module or 'programs'}")
+        return getattr(programs, function)(*args, **kwargs)
 
 
 class Reference:
@@ -58,7 +61,6 @@ class Reference:
         self._process: subprocess.Popen[bytes] | None = None
 
     def call(self, program: str, *args: Any, **kwargs: Any) -> Any:
-        """Run a function of `programs`, or of another module of this folder: `module:function`."""
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None

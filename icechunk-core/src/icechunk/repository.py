@@ -15,9 +15,11 @@ from icechunk._engine.format.ids import SnapshotId
 from icechunk._engine.repository.repository import EngineRepository
 from icechunk._values.enums import SpecVersion
 from icechunk._values.records import aware
-from icechunk.config import RepositoryConfig
+from icechunk._values.repository_state import RepoStatus
+from icechunk.config import FeatureFlag, RepositoryConfig
+from icechunk.ops import Update
 from icechunk.session import Session
-from icechunk.snapshots import SnapshotInfo
+from icechunk.snapshots import Diff, SnapshotInfo
 from icechunk.storage import Storage, StorageSettings
 
 if TYPE_CHECKING:
@@ -260,7 +262,7 @@ class Repository:
         ConflictError
             The tip is not `from_snapshot_id`.
         RefNotFoundError
-            There is no such branch.
+            There is no such branch (spec version 1, with `from_snapshot_id`: a `ConflictError`).
         """
         expected = None if from_snapshot_id is None else SnapshotId.parse(from_snapshot_id)
         self._engine.reset_branch(_name(branch), SnapshotId.parse(snapshot_id), expected_tip=expected)
@@ -362,6 +364,202 @@ class Repository:
 
     async_ancestry = async_iterator_form(ancestry, name="async_ancestry")
 
+    def diff(
+        self,
+        *,
+        from_branch: str | None = None,
+        from_tag: str | None = None,
+        from_snapshot_id: str | None = None,
+        to_branch: str | None = None,
+        to_tag: str | None = None,
+        to_snapshot_id: str | None = None,
+    ) -> Diff:
+        """Tell what was changed by the commits behind one snapshot, up to another.
+
+        Changes are gathered, not netted: what was created and updated later is said to be both, and
+        a node that came and went in between is not mentioned. Costs one GET for each commit.
+
+        Parameters
+        ----------
+        from_branch, from_tag, from_snapshot_id
+            The older snapshot: one of these.
+        to_branch, to_tag, to_snapshot_id
+            The newer snapshot, a descendant of the older one: one of these.
+
+        Raises
+        ------
+        InvalidInputError
+            The older snapshot is no ancestor of the newer one, or is the same.
+        RefNotFoundError
+            There is no such branch or tag.
+        SnapshotNotFoundError
+            There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
+        """
+        _exactly_one(from_branch, from_tag, from_snapshot_id)
+        _exactly_one(to_branch, to_tag, to_snapshot_id)
+        origin = self._resolve(from_branch, from_tag, from_snapshot_id)
+        return self._engine.diff(origin, self._resolve(to_branch, to_tag, to_snapshot_id))
+
+    diff_async = async_form(diff)
+
+    def ops_log(self) -> Iterator[Update]:
+        """Iterate over everything that was done to the repository, newest first.
+
+        What others do meanwhile is not seen. The log is in pages, which are read one by one as
+        they are reached: with the default configuration one GET for each 1,000 updates.
+
+        Raises
+        ------
+        FormatError
+            The repository is of spec version 1, which keeps no log.
+        """
+        return map(Update._of, self._engine.ops_log())
+
+    ops_log_async = async_iterator_form(ops_log)
+
+    # -- metadata, status and feature flags -------------------------------------------------------
+    # All of these are for repositories of spec version 2; in version 1 they raise a `FormatError`.
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The repository's own metadata, as it is now: JSON values by name. See `get_metadata`."""
+        return self.get_metadata()
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Return the repository's own metadata: JSON values by name. A new dict with every call.
+
+        Raises
+        ------
+        FormatError
+            The repository is of spec version 1, which has no place for it.
+        """
+        return deepcopy(dict(self._engine.history.state.metadata()))
+
+    get_metadata_async = async_form(get_metadata)
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Replace the repository's own metadata.
+
+        Parameters
+        ----------
+        metadata
+            JSON values by name. Tuples become lists, NaN and the infinities `None`.
+
+        Raises
+        ------
+        ReadOnlyError
+            The repository's status is read-only.
+        FormatError
+            The repository is of spec version 1, which has no place for it.
+        """
+        self._engine.set_metadata(metadata)
+
+    set_metadata_async = async_form(set_metadata)
+
+    def update_metadata(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Add to the repository's own metadata, and return what it is then.
+
+        Atomic: what others set under other names meanwhile is kept.
+
+        Parameters
+        ----------
+        metadata
+            JSON values by name, which replace those of the same name. See `set_metadata`.
+
+        Raises
+        ------
+        ReadOnlyError
+            The repository's status is read-only.
+        FormatError
+            The repository is of spec version 1, which has no place for it.
+        """
+        return deepcopy(dict(self._engine.update_metadata(metadata)))
+
+    update_metadata_async = async_form(update_metadata)
+
+    @property
+    def status(self) -> RepoStatus:
+        """Whether the repository takes writes now. See `get_status`."""
+        return self.get_status()
+
+    def get_status(self) -> RepoStatus:
+        """Return whether the repository takes writes, since when, and why not.
+
+        Raises
+        ------
+        FormatError
+            The repository is of spec version 1, which always does.
+        """
+        return self._engine.history.state.status()
+
+    get_status_async = async_form(get_status)
+
+    def set_status(self, status: RepoStatus) -> None:
+        """Close the repository for writes, or open it again.
+
+        While it is closed, everything that would change it is refused with a `ReadOnlyError`, in
+        all programs; commits of sessions that are open already, too. Reading goes on.
+
+        Raises
+        ------
+        FormatError
+            The repository is of spec version 1, which cannot be closed.
+        """
+        if not isinstance(status, RepoStatus):
+            raise TypeError(f"a status is a RepoStatus, not an instance of {type(status)}")
+        self._engine.set_status(status)
+
+    set_status_async = async_form(set_status)
+
+    def feature_flags(self) -> list[FeatureFlag]:
+        """Return all operations that can be switched off, and whether they are.
+
+        Raises
+        ------
+        FormatError
+            The repository is of spec version 1, which has no flags.
+        """
+        return self._engine.history.state.feature_flags()
+
+    feature_flags_async = async_form(feature_flags)
+
+    def enabled_feature_flags(self) -> list[FeatureFlag]:
+        """Return those of `feature_flags` that are on."""
+        return [flag for flag in self.feature_flags() if flag.enabled]
+
+    enabled_feature_flags_async = async_form(enabled_feature_flags)
+
+    def disabled_feature_flags(self) -> list[FeatureFlag]:
+        """Return those of `feature_flags` that are off."""
+        return [flag for flag in self.feature_flags() if not flag.enabled]
+
+    disabled_feature_flags_async = async_form(disabled_feature_flags)
+
+    def set_feature_flag(self, name: str, setting: bool | None) -> None:
+        """Switch an operation on or off for everybody who uses the repository.
+
+        Parameters
+        ----------
+        name
+            The name of one of `feature_flags`.
+        setting
+            On or off; `None` sets it back to its default.
+
+        Raises
+        ------
+        InvalidInputError
+            There is no flag of this name.
+        ReadOnlyError
+            The repository's status is read-only.
+        FormatError
+            The repository is of spec version 1, which has no flags.
+        """
+        if setting is not None and not isinstance(setting, bool):
+            raise TypeError(f"setting is True, False or None, not an instance of {type(setting)}")
+        self._engine.set_feature_flag(name, setting)
+
+    set_feature_flag_async = async_form(set_feature_flag)
+
     # -- sessions ---------------------------------------------------------------------------------
 
     def readonly_session(
@@ -400,15 +598,15 @@ class Repository:
             if branch is None:
                 raise ValueError("as_of argument must be provided together with a branch name")
         _exactly_one(branch, tag, snapshot_id)
-        id = self._engine.resolve(
-            branch=branch,
-            tag=tag,
-            snapshot_id=None if snapshot_id is None else SnapshotId.parse(snapshot_id),
-            as_of=as_of,
-        )
-        return Session(self._engine.readonly_session(id))
+        return Session(self._engine.readonly_session(self._resolve(branch, tag, snapshot_id, as_of)))
 
     readonly_session_async = async_form(readonly_session)
+
+    def _resolve(
+        self, branch: str | None, tag: str | None, snapshot_id: str | None, as_of: datetime | None = None
+    ) -> SnapshotId:
+        id = None if snapshot_id is None else SnapshotId.parse(snapshot_id)
+        return self._engine.resolve(branch=branch, tag=tag, snapshot_id=id, as_of=as_of)
 
     def writable_session(self, branch: str) -> Session:
         """Open the tip of a branch for reading, writing and committing.

@@ -16,17 +16,17 @@ from icechunk import (
     InvalidInputError,
     ReadOnlyError,
     RefNotFoundError,
+    RepoAvailability,
     Repository,
     RepositoryConfig,
     RepositoryNotFoundError,
+    RepoStatus,
     SessionStateError,
     SnapshotNotFoundError,
     SpecVersion,
     Storage,
     StorageError,
 )
-from icechunk._engine.format.repo_info_records import READ_ONLY, RepoStatusChanged, StatusRecord
-from icechunk._engine.repository.history_v2 import HistoryV2
 from icechunk.abc import Capabilities
 
 INITIAL = "1CECHNKREP0F1RSTCMT0"
@@ -380,11 +380,8 @@ class TestReadOnly:
         repo.create_tag("t", INITIAL)
         session = repo.writable_session("main")
         zarr.create_group(session.store)
-        moment = 1_800_000_000_000_001
-        status = StatusRecord(READ_ONLY, moment, "maintenance")
-        history = repo._engine.history
-        assert isinstance(history, HistoryV2)
-        history._repo.update(lambda now: history._changed(now, RepoStatusChanged(status), status=status))
+        moment = datetime(2027, 1, 15, 8, 0, 0, 1, tzinfo=UTC)
+        repo.set_status(RepoStatus(RepoAvailability.read_only, moment, "maintenance"))
         before = sorted(info.path for info in repo._engine.assets.backend.list())
         why = 'Repo status is ReadOnly, set at 2027-01-15 08:00:00.000001 UTC, reason: Some("maintenance")'
         refused = (ReadOnlyError, "read-only-repository")
@@ -395,6 +392,9 @@ class TestReadOnly:
             lambda: repo.create_tag("u", INITIAL),
             lambda: repo.delete_tag("t"),
             repo.save_config,
+            lambda: repo.set_metadata({}),
+            lambda: repo.update_metadata({"a": 1}),
+            lambda: repo.set_feature_flag("create_tag", False),
         ):
             with raises(*refused, f"the repository status is read-only: {why}"):
                 work()
@@ -405,6 +405,8 @@ class TestReadOnly:
             session.commit("no")
         assert session.has_uncommitted_changes
         assert repo.lookup_branch("main") == repo.readonly_session("main").snapshot_id == INITIAL
+        repo.set_status(RepoStatus(RepoAvailability.online))
+        assert session.commit("now") == repo.lookup_branch("main")
 
     def test_storage_that_is_read_only_is_not_written_to(
         self, storage: Storage, spec_version: int, monkeypatch: pytest.MonkeyPatch, raises: Raises
@@ -423,6 +425,10 @@ class TestReadOnly:
             lambda: repo.delete_tag("t"),
             lambda: repo.writable_session("main"),
             repo.save_config,
+            lambda: repo.set_metadata({}),
+            lambda: repo.update_metadata({}),
+            lambda: repo.set_status(RepoStatus(RepoAvailability.online)),
+            lambda: repo.set_feature_flag("create_tag", False),
         ):
             with raises(*refused):
                 work()

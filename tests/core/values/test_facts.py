@@ -6,6 +6,7 @@ import copy
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
 from inspect import signature
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,16 @@ class Facts:
         self.__dict__.update(changes)
 
 
+def update(kind: UpdateType, backup_path: str | None) -> Update:
+    return Update._of(SimpleNamespace(kind=kind, updated_at=1_795_348_800_000_007, backup_path=backup_path))
+
+
 def every_fact() -> list[Any]:
     return [
         SnapshotInfo._of(Facts()),
         ManifestFileInfo._of("X", size_bytes=5, num_chunk_refs=6),
         Diff(new_groups=["/"], updated_chunks={"/a": [[0]]}),
-        Update._of(UpdateType.GCRan(), updated_at=NOON, backup_path=None),
+        update(UpdateType.GCRan(), None),
         UpdateType.NewCommit("main", "X"),
         RepoStatus(RepoAvailability.online, NOON),
         FeatureFlag._of(4, "create_tag", default_enabled=True, setting=None),
@@ -135,6 +140,7 @@ Chunks updated:
         [0, 1]
 Nodes moved/renamed:
     /x -> /y
+
 """
     )
     assert diff.updated_chunks == {"/a": [[i] for i in range(12)], "/b": [[0, 1]]}
@@ -174,7 +180,7 @@ def test_sections_of_a_diff_come_in_their_order() -> None:
             "<icechunk.snapshots.ManifestFileInfo>\nid: X\nsize_bytes: 447\nnum_chunk_refs: 40\n",
         ),
         (
-            Update._of(UpdateType.TagCreated("t"), updated_at=NOON, backup_path="repo.1"),
+            update(UpdateType.TagCreated("t"), "repo.1"),
             (
                 '<icechunk.ops.Update>\nkind: icechunk.ops.UpdateType.TagCreated(name="t")\n'
                 "updated_at: datetime.datetime(2026,11,22,12,0,0,7, tzinfo=datetime.timezone.utc)\n"

@@ -126,7 +126,7 @@ class Diff(Frozen):
                     lines.append(f"        ... {len(rows) - _MAX_CHUNKS_SHOWN} more")
         if self.moved_nodes:
             lines.append("Nodes moved/renamed:")
-            lines += [f"    {old} -> {new}" for old, new in self.moved_nodes]
+            lines += [*(f"    {old} -> {new}" for old, new in self.moved_nodes), ""]
         return "".join(f"{line}\n" for line in lines)
 
     def _repr_html_(self) -> str:

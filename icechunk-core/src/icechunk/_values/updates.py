@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from icechunk._display.literals import quoted
+from icechunk._values.history import moment
 from icechunk._values.records import Frozen, Info, public_name, variant
 from icechunk._values.repository_state import RepoStatus, availability_name
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from icechunk._values.enums import SpecVersion
 
-__all__ = ["Update", "UpdateType"]
+__all__ = ["Update", "UpdateFacts", "UpdateType"]
 
 
 class UpdateType(Frozen):
@@ -231,22 +232,71 @@ class FeatureFlagChanged(UpdateType):
         self._fill(id, new_value)
 
 
-class Update(Info):
-    """An entry of the ops log."""
+class UpdateFacts(Protocol):
+    """What the history knows about an update. Times are microseconds since 1970."""
 
-    __slots__ = ("kind", "updated_at", "backup_path")
+    @property
+    def kind(self) -> UpdateType: ...
+    @property
+    def updated_at(self) -> int: ...
+    @property
+    def backup_path(self) -> str | None: ...
+
+
+class Update(Info):
+    """An entry of the ops log.
+
+    A log can have very many of these, so an update holds the record that it was made from, and does
+    the rest when it is asked.
+    """
+
+    __slots__ = ("_facts",)
     __module__ = "icechunk.ops"
     __hash__ = None  # type: ignore[assignment]  # as in the API that we follow
 
-    kind: UpdateType
-    updated_at: datetime
-    backup_path: str | None
+    _facts: UpdateFacts
 
     @classmethod
-    def _of(cls, kind: UpdateType, *, updated_at: datetime, backup_path: str | None) -> Update:
+    def _of(cls, facts: UpdateFacts) -> Update:
         update = object.__new__(cls)
-        update._fill(kind, updated_at, backup_path)
+        object.__setattr__(update, "_facts", facts)
         return update
+
+    @property
+    def kind(self) -> UpdateType:
+        """What was done."""
+        return self._facts.kind
+
+    @property
+    def updated_at(self) -> datetime:
+        """When, in UTC."""
+        return moment(self._facts.updated_at)
+
+    @property
+    def backup_path(self) -> str | None:
+        """Where the repository keeps the state that this update made: a name inside `overwritten`.
+
+        None for the newest update, whose state is the current one.
+        """
+        return self._facts.backup_path
+
+    def _field_names(self) -> tuple[str, ...]:
+        return ("kind", "updated_at", "backup_path")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _update, (self.kind, self._facts.updated_at, self.backup_path)
+
+
+class _Facts(NamedTuple):
+    """The facts of an update that no file is at hand for."""
+
+    kind: UpdateType
+    updated_at: int
+    backup_path: str | None
+
+
+def _update(kind: UpdateType, updated_at: int, backup_path: str | None) -> Update:
+    return Update._of(_Facts(kind, updated_at, backup_path))
 
 
 def _text(value: object) -> str:

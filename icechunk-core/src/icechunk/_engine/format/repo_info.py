@@ -62,6 +62,7 @@ __all__ = [
     "Unchanged",
     "UpdateKind",
     "UpdateRecord",
+    "decode_updates",
 ]
 
 (
@@ -138,15 +139,11 @@ class RepoInfo:
         file = FlatBuffer(payload, name=name)
         root = file.root()
         tables = root.tables(_SNAPSHOTS)
-        updates = root.tables(_LATEST_UPDATES)
         status = root.table(_STATUS)
         metadata = root.tables(_METADATA)
-        if tables is None or updates is None or status is None:
-            raise file.error("snapshots, status or latest_updates are missing")
-        if not len(updates):
-            raise file.error("latest_updates is empty")
+        if tables is None or status is None:
+            raise file.error("snapshots or status are missing")
         snapshots = SnapshotTable.decode(file, tables, _end_of_vector(root, _SNAPSHOTS))
-        first_snapshot = root.target(_SNAPSHOTS) or 0
         parts = _Parts(
             spec_version=root.u8(_SPEC_VERSION),
             branches=_read_refs(root, _BRANCHES, "branches", snapshots),
@@ -155,13 +152,7 @@ class RepoInfo:
             snapshots=snapshots,
             status=read_status(status),
             metadata=None if metadata is None else read_raw_metadata(metadata, "Repo.metadata"),
-            updates=UpdateList.decode(
-                file,
-                updates,
-                start=_end_of_vector(root, _LATEST_UPDATES),
-                end=first_snapshot - first_snapshot % 8,
-                before=root.text(_REPO_BEFORE_UPDATES),
-            ),
+            updates=_read_updates(root),
             config=_read_bytes(root, _CONFIG),
             enabled_flags=_read_flags(root, _ENABLED_FLAGS),
             disabled_flags=_read_flags(root, _DISABLED_FLAGS),
@@ -273,7 +264,7 @@ class RepoInfo:
         return self._parts.disabled_flags or ()
 
     @property
-    def latest_updates(self) -> Sequence[UpdateRecord]:
+    def latest_updates(self) -> UpdateList:
         """The newest updates, newest first."""
         return self._parts.updates
 
@@ -441,6 +432,31 @@ class RepoInfo:
 
 
 # --- reading
+
+
+def decode_updates(payload: Buffer, *, name: str) -> UpdateList:
+    """Read of a repo info's payload nothing but the updates.
+
+    Raises
+    ------
+    FormatError
+        There are none.
+    """
+    return _read_updates(FlatBuffer(payload, name=name).root())
+
+
+def _read_updates(root: Table) -> UpdateList:
+    tables = root.tables(_LATEST_UPDATES)
+    if tables is None or not len(tables):
+        raise root.file.error("latest_updates is missing or empty")
+    first_snapshot = root.target(_SNAPSHOTS) or 0
+    return UpdateList.decode(
+        root.file,
+        tables,
+        start=_end_of_vector(root, _LATEST_UPDATES),
+        end=first_snapshot - first_snapshot % 8,
+        before=root.text(_REPO_BEFORE_UPDATES),
+    )
 
 
 def _end_of_vector(root: Table, slot: int) -> int:

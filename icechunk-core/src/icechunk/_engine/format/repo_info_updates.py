@@ -117,6 +117,14 @@ class UpdateList(Sequence[UpdateRecord]):
         """The backup of an update; cheaper than the record."""
         return self._file.table_at(int(self._positions[row])).text(_BACKUP_PATH)
 
+    def compact(self) -> UpdateList:
+        """The same list, which keeps nothing else of the file in memory."""
+        if not self._is_ours:
+            return UpdateList.first(self, name=self._file.name, before=self.before)
+        first = int(self._positions[0]) - _TABLE_AT
+        file = FlatBuffer(bytes(self._file.data[first : self._end]), name=self._file.name)
+        return UpdateList(file, self._positions - first, start=0, end=file.size, before=self.before)
+
     def with_update(self, update: UpdateRecord, *, backup_name: str, most: int) -> UpdateList:
         """Put an update in front, and end the list where `most` have been kept (section 8.1).
 

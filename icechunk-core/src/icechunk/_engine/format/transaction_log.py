@@ -16,7 +16,7 @@ import numpy as np
 from icechunk._engine.format.arrays import U32Column
 from icechunk._engine.format.blocks import NO_ITEMS, BlockWriter, text_block
 from icechunk._engine.format.ids import NodeId, SnapshotId
-from icechunk._engine.format.tables import FlatBuffer, Table
+from icechunk._engine.format.tables import FlatBuffer, Table, TableVector
 from icechunk._engine.format.tables_columns import TableColumns, gather
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ _NODE = struct.Struct("<i8sI")
 _CHUNK_VTABLE = struct.pack("<3H2x", 6, 8, 4)  # soffset 0, coords 4
 _MOVE_VTABLE = struct.pack("<6H", 12, 24, 4, 8, 12, 20)  # from 4, to 8, node_id 12..20, type 20
 _MOVE = struct.Struct("<iII8sB3x")
+
+# Up to here, one by one is faster than by columns.
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class UpdatedChunks(Mapping[NodeId, U32Column]):
             raise file.error("ArrayUpdatedChunks.chunks is missing")
         if not len(chunks):
             return np.empty((0, 0), dtype=np.uint32)
+        if len(chunks) <= _FEW:
+            return self._one_by_one(id, chunks)
         columns = TableColumns(file, chunks.positions())
         columns.require(0, "ChunkIndices.coords")
         starts, counts = columns.vectors(0, 4)
@@ -101,6 +106,18 @@ class UpdatedChunks(Mapping[NodeId, U32Column]):
             return np.empty((len(chunks), 0), dtype=np.uint32)
         coords = gather(file, starts, np.dtype((np.void, 4 * ndim)))
         return coords.view(np.dtype("<u4")).reshape(len(chunks), ndim)
+
+    def _one_by_one(self, id: NodeId, chunks: TableVector) -> U32Column:
+        file = self._file
+        rows = []
+        for table in chunks:
+            vector = table.vector(0, 4)
+            if vector is None:
+                raise file.error("ChunkIndices.coords is missing")
+            rows.append(struct.unpack_from(f"<{vector.count}I", file.data, vector.start))
+        if any(len(row) != len(rows[0]) for row in rows):
+            raise file.error(f"chunks of node {id} have different numbers of dimensions")
+        return np.array(rows, dtype=np.uint32).reshape(len(rows), len(rows[0]))
 
 
 class TransactionLog:
@@ -211,6 +228,8 @@ def _read_ids(root: Table, slot: int, what: str) -> list[NodeId]:
     vector = root.vector(slot, 8)
     if vector is None:
         raise root.file.error(f"TransactionLog.{what} is missing")
+    if not vector.count:
+        return []
     raw = bytes(root.file.data[vector.start : vector.start + 8 * vector.count])
     return [NodeId(raw[at : at + 8]) for at in range(0, len(raw), 8)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from icechunk._engine.assets.clock import now_us
 from icechunk._engine.assets.fanout import run_all
@@ -31,6 +31,7 @@ from icechunk._engine.repository.ref_errors import (
     branch_update_conflict,
     commit_conflict,
     main_cannot_be_deleted,
+    needs_spec_version_2,
     ref_not_found,
 )
 from icechunk._engine.repository.repo_file import wait_after
@@ -204,10 +205,11 @@ class HistoryV1:
         self.check_snapshot(to)
 
         def check(ref: _Ref | None) -> None:
-            if ref is None:
+            tip = None if ref is None else ref.target
+            if expected_tip is not None and tip != expected_tip:
+                raise branch_update_conflict(expected_tip, tip)
+            if tip is None:
                 raise ref_not_found(name)
-            if expected_tip is not None and ref.target != expected_tip:
-                raise branch_update_conflict(expected_tip, ref.target)
 
         self._move(branch_ref_path(name), to, check, landed=lambda ref: ref.target == to)
 
@@ -338,6 +340,18 @@ class HistoryV1:
         if not isinstance(outcome, LostRace) and self._holds(CONFIG_PATH, data):
             return
         raise ConflictError(message="config was updated by other session", kind=ErrorKind.CONFIG_UPDATED)
+
+    # -- what only spec 2 has ---------------------------------------------------------------------
+
+    @property
+    def state(self) -> NoReturn:
+        raise needs_spec_version_2()
+
+    def ops_log(self) -> NoReturn:
+        raise needs_spec_version_2()
+
+    def repo_info(self) -> NoReturn:
+        raise needs_spec_version_2()
 
     # -- objects ----------------------------------------------------------------------------------
 

@@ -16,7 +16,10 @@ from icechunk._engine.format.repo_info_records import (
     TagDeleted,
     UpdateKind,
 )
+from icechunk._engine.repository.flags import CREATE_TAG, DELETE_TAG, check_flag
+from icechunk._engine.repository.ops_log import LoggedUpdate, read_ops_log
 from icechunk._engine.repository.ref_errors import (
+    branch_not_found,
     branch_update_conflict,
     commit_conflict,
     main_cannot_be_deleted,
@@ -24,7 +27,8 @@ from icechunk._engine.repository.ref_errors import (
     snapshot_not_found,
 )
 from icechunk._engine.repository.repo_file import SPEC_VERSION, Change, RepoFile, check_online
-from icechunk.errors import AlreadyExistsError, ErrorKind, RefNotFoundError, SessionStateError
+from icechunk._engine.repository.state import RepositoryState
+from icechunk.errors import AlreadyExistsError, ErrorKind
 
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
@@ -32,10 +36,6 @@ if TYPE_CHECKING:
     from icechunk._engine.format.repo_info import RepoInfo
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.repository.records import SnapshotRecord
-
-# Feature flags that forbid an operation when they are off (semantics 14).
-_CREATE_TAG_FLAG = (4, "create_tag", "tag creation")
-_DELETE_TAG_FLAG = (5, "delete_tag", "tag delete")
 
 
 class HistoryV2:
@@ -103,6 +103,18 @@ class HistoryV2:
     def has_commit(self, branch: str, id: SnapshotId) -> bool:
         return self._repo.load().find_snapshot(id) is not None
 
+    @property
+    def state(self) -> RepositoryState:
+        """What the repository says about itself."""
+        return RepositoryState(self._repo, self._changed)
+
+    def ops_log(self) -> Iterator[LoggedUpdate]:
+        """Yield what was done, newest first, as of now."""
+        return read_ops_log(self._repo.load().latest_updates, self._assets.backend)
+
+    def repo_info(self) -> RepoInfo:
+        return self._repo.load()
+
     # -- branches ---------------------------------------------------------------------------------
 
     def create_branch(self, name: str, id: SnapshotId) -> None:
@@ -130,7 +142,9 @@ class HistoryV2:
 
     def reset_branch(self, name: str, to: SnapshotId, *, expected_tip: SnapshotId | None) -> None:
         def change(now: Change) -> RepoInfo:
-            tip = _found(now.info.branches, name)
+            tip = now.info.branches.get(name)
+            if tip is None:
+                raise branch_not_found(name) if expected_tip is not None else ref_not_found(name)
             if expected_tip is not None and tip != expected_tip:
                 raise branch_update_conflict(expected_tip, tip)
             _record(now.info, to)
@@ -142,7 +156,7 @@ class HistoryV2:
 
     def create_tag(self, name: str, id: SnapshotId) -> None:
         def change(now: Change) -> RepoInfo:
-            _check_flag(now.info, *_CREATE_TAG_FLAG)
+            check_flag(CREATE_TAG, now.info, "tag creation")
             _record(now.info, id)
             if name in now.info.tags:
                 raise AlreadyExistsError(
@@ -160,7 +174,7 @@ class HistoryV2:
 
     def delete_tag(self, name: str) -> None:
         def change(now: Change) -> RepoInfo:
-            _check_flag(now.info, *_DELETE_TAG_FLAG)
+            check_flag(DELETE_TAG, now.info, "tag delete")
             target = _found(now.info.tags, name)
             return self._changed(
                 now,
@@ -186,7 +200,7 @@ class HistoryV2:
         def change(now: Change) -> RepoInfo:
             tip = now.info.branches.get(branch)
             if tip is None:
-                raise RefNotFoundError(f"branch not found `{branch}`", kind=ErrorKind.BRANCH_NOT_FOUND)
+                raise branch_not_found(branch)
             if tip != expected_tip:
                 raise commit_conflict(expected_tip, tip)
             return self._changed(
@@ -224,11 +238,3 @@ def _record(info: RepoInfo, id: SnapshotId) -> SnapshotRecord:
     if record is None:
         raise snapshot_not_found(id)
     return record
-
-
-def _check_flag(info: RepoInfo, id: int, name: str, action: str) -> None:
-    if id in info.disabled_feature_flags:
-        raise SessionStateError(
-            f"{action} is disabled by a feature flag ({name})",
-            kind=ErrorKind.FEATURE_FLAG_DISABLED,
-        )

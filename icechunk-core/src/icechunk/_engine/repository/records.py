@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
     from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.repo_info import RepoInfo
     from icechunk._engine.format.repo_info_records import NewSnapshot
     from icechunk._engine.format.values import JsonValue
+    from icechunk._engine.repository.ops_log import LoggedUpdate
+    from icechunk._engine.repository.state import RepositoryState
 
 
 class SnapshotRecord(Protocol):
@@ -25,6 +28,10 @@ class SnapshotRecord(Protocol):
     def message(self) -> str: ...
     @property
     def metadata(self) -> Mapping[str, JsonValue]: ...
+    @property
+    def pruned_ancestor_tx_logs(self) -> tuple[SnapshotId, ...]:
+        """Transaction logs of ancestors that are no longer in the history, oldest first."""
+        ...
 
 
 class RefsAndHistory(Protocol):
@@ -87,3 +94,16 @@ class RefsAndHistory(Protocol):
     def has_commit(self, branch: str, id: SnapshotId) -> bool: ...
 
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None: ...
+
+    @property
+    def state(self) -> RepositoryState:
+        """What the repository says about itself; FormatError in spec 1, which has no place for it."""
+        ...
+
+    def ops_log(self) -> Iterator[LoggedUpdate]:
+        """Yield what was done, newest first; FormatError in spec 1, which keeps no log."""
+        ...
+
+    def repo_info(self) -> RepoInfo:
+        """Return the repo info as it is now; FormatError in spec 1, which has none."""
+        ...

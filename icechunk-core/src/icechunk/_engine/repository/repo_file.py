@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from icechunk._engine.assets.assets import Assets, file_metadata
@@ -20,6 +20,7 @@ from icechunk._engine.format.ids import ObjectId12
 from icechunk._engine.format.layout import REPO_PATH, backup_name, backup_path
 from icechunk._engine.format.repo_info import RepoInfo
 from icechunk._engine.format.repo_info_records import ONLINE, StatusRecord
+from icechunk._engine.repository.ops_log import read_ops_log
 from icechunk.abc.storage import (
     NOT_YET_CREATED,
     UNCHANGED,
@@ -29,7 +30,7 @@ from icechunk.abc.storage import (
     PutOutcome,
     Version,
 )
-from icechunk.errors import ConflictError, ErrorKind, ObjectNotFoundError, ReadOnlyError
+from icechunk.errors import ConflictError, ErrorKind, ReadOnlyError
 
 if TYPE_CHECKING:
     from icechunk._values.effective import EffectiveSettings
@@ -189,31 +190,17 @@ class RepoFile:
         return seal_file(info.encode(), FileType.REPO_INFO, SPEC_VERSION, level=level)
 
     def _has_landed(self, info: RepoInfo, attempts: dict[str, int]) -> bool:
-        """Tell whether one of our attempts, by backup name and time, is in the log of `info`."""
+        """Tell whether one of our attempts, by backup name and time, is in the log of `info`.
+
+        The entry that an attempt made is the newest; its backup is named by the one before it.
+        """
         oldest = min(attempts.values())
-        for name, updated_at in self._backup_names(info):
-            if name in attempts:
+        for update in read_ops_log(info.latest_updates, self._assets.backend):
+            if update.backup_path in attempts:
                 return True
-            if updated_at < oldest:
+            if update.updated_at < oldest:
                 return False
         return False
-
-    def _backup_names(self, info: RepoInfo) -> Iterator[tuple[str | None, int]]:
-        """Yield the log's backups, newest first, with the time of the entry they belong to."""
-        while True:
-            for update in info.latest_updates:
-                yield update.backup_path, update.updated_at
-            before = info.repo_before_updates
-            if before is None:
-                return
-            # The page that goes on: its first entry has no name in itself, but this one here.
-            yield before, info.latest_updates[-1].updated_at
-            try:
-                data = self._assets.backend.fetch(backup_path(before)).data
-            except ObjectNotFoundError:
-                return
-            _header, payload = open_file(data, FileType.REPO_INFO, name=backup_path(before))
-            info = RepoInfo.decode(payload, name=backup_path(before))
 
 
 def check_online(status: StatusRecord, action: str = "") -> None:

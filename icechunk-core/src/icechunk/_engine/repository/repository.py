@@ -8,6 +8,8 @@ from icechunk._engine.assets.assets import Assets
 from icechunk._engine.assets.clock import as_microseconds, time_text
 from icechunk._engine.format.config_document import decode_yaml
 from icechunk._engine.format.layout import CONFIG_PATH
+from icechunk._engine.format.values import to_json_object
+from icechunk._engine.repository import comparing
 from icechunk._engine.repository.history_v1 import HistoryV1
 from icechunk._engine.repository.history_v2 import HistoryV2
 from icechunk._engine.repository.opening import (
@@ -39,7 +41,10 @@ if TYPE_CHECKING:
 
     from icechunk._engine.format.ids import SnapshotId
     from icechunk._engine.format.values import JsonValue
+    from icechunk._engine.repository.ops_log import LoggedUpdate
     from icechunk._engine.repository.records import RefsAndHistory, SnapshotRecord
+    from icechunk._values.diff import Diff
+    from icechunk._values.repository_state import RepoStatus
     from icechunk.abc.locations import Location
 
 
@@ -247,6 +252,35 @@ class EngineRepository:
         if snapshot_id is None:
             raise ValueError("Must provide one of branch, tag, or snapshot_id")
         return self.history.ancestry(snapshot_id)
+
+    def diff(self, origin: SnapshotId, target: SnapshotId) -> Diff:
+        """Return what the commits behind `origin`, up to `target`, have changed."""
+        return comparing.diff(self.assets, self.history, origin, target)
+
+    def ops_log(self) -> Iterator[LoggedUpdate]:
+        """Yield what was done to the repository, newest first."""
+        return self.history.ops_log()
+
+    # -- what the repository says of itself -------------------------------------------------------
+
+    def set_metadata(self, metadata: Mapping[str, object]) -> None:
+        new = to_json_object(metadata)
+        self._check_can_write()
+        self.history.state.set_metadata(new)
+
+    def update_metadata(self, metadata: Mapping[str, object]) -> Mapping[str, JsonValue]:
+        """Lay `metadata` over what is there, by top-level key, and return the result."""
+        new = to_json_object(metadata)
+        self._check_can_write()
+        return self.history.state.update_metadata(new)
+
+    def set_status(self, status: RepoStatus) -> None:
+        self._check_can_write()
+        self.history.state.set_status(status)
+
+    def set_feature_flag(self, name: str, setting: bool | None) -> None:
+        self._check_can_write()
+        self.history.state.set_feature_flag(name, setting)
 
     # -- sessions ---------------------------------------------------------------------------------
 
