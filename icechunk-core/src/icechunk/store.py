@@ -312,7 +312,6 @@ class IcechunkStore(Store, SyncMixin):
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Set a key that has no value yet; one that has keeps it."""
-        self._writable_data(value)
         if await self._find(key) is None:
             await self.set(key, value)
 
@@ -333,19 +332,17 @@ class IcechunkStore(Store, SyncMixin):
         InvalidInputError
             No repository can have such a key.
         ReadOnlyError
-            The store is read-only; or its session is, and the key exists.
+            The store is read-only; or its session is, and the deletion would be a change: of a node
+            that exists, or of a chunk that lies in the grid of its array.
         """
         await self._run(self.delete_sync, key)
 
     def delete_sync(self, key: str) -> None:
         """As `delete`, blocking."""
-        engine = self._engine
-        if engine.is_read_only:
-            if engine.load(key) is not None:
-                raise ReadOnlyError(NOT_WRITABLE, kind=ErrorKind.READ_ONLY_SESSION)
-            return
-        self._check_writable()
-        writing.delete_key(engine, key)
+        if not self._engine.is_read_only:
+            self._check_writable()
+        # A read-only session refuses by itself, if there is anything to record.
+        writing.delete_key(self._engine, key)
 
     async def delete_dir(self, prefix: str) -> None:
         """Delete a node with everything below it, or the chunks in a directory of an array's chunks.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 
 import numpy as np
 import pytest
 import zarr
+from zarr.core.buffer import cpu
 
 from icechunk import (
     ChunkType,
@@ -228,3 +230,36 @@ def test_very_many_changes_are_worth_a_warning(
         array[9:] = 1
     assert len(caplog.records) == 1
     assert "commit more often" in caplog.text
+
+
+def test_an_array_with_other_dimensions_has_lost_its_chunks(repository: Repository) -> None:
+    filled(session := repository.writable_session("main"))
+    session.commit("fill")
+    session = repository.writable_session("main")
+    document = json.loads(session.store.get_sync("g/a/zarr.json").to_bytes())
+    line = {
+        **document,
+        "shape": [10],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3]}},
+    }
+
+    def set_document(session: Session, document: dict[str, object]) -> None:
+        session.store.set_sync("g/a/zarr.json", cpu.Buffer.from_bytes(json.dumps(document).encode()))
+
+    def keys() -> list[str]:
+        keys = session.store._sync_iter(session.store.list_prefix("g/a"))
+        return sorted(key for key in keys if "/c/" in key)
+
+    session.store.set_sync("g/a/c/0/1", cpu.Buffer.from_bytes(b"square"))
+    set_document(session, line)
+    assert keys() == []
+    session.store.set_sync("g/a/c/1", cpu.Buffer.from_bytes(b"line"))
+    assert keys() == ["g/a/c/1"]
+    session.commit("a line")
+    assert keys() == ["g/a/c/1"]
+    assert session.store.get_sync("g/a/c/0/0") is None
+    session = repository.writable_session("main")
+    set_document(session, document)
+    assert keys() == []
+    session.commit("a square")
+    assert keys() == []

@@ -224,8 +224,10 @@ def _changed_nodes(session: EngineSession, base: Snapshot, manifests: _Manifests
             raise _not_in_snapshot(session, id)
         update = changes.updated_arrays.get(id)
         if update is not None:
+            # The refs of a grid with other dimensions have no place in the new one.
+            manifests_now = node.manifests if len(update.shape) == len(node.shape) else ()
             node = ArrayNode(
-                id, node.path, update.user_data, update.shape, update.dimension_names, node.manifests
+                id, node.path, update.user_data, update.shape, update.dimension_names, manifests_now
             )
         arrays.append(node)
     for node in manifests.rebuilt(base, changes, arrays):

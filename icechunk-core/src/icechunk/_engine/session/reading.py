@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -246,6 +247,9 @@ class Base:
         if chunks is None:
             chunks = self._chunks.setdefault(node.id, BaseChunks(node, self.snapshot, self._assets))
         update = changes.updated_arrays.get(node.id)
+        if update is not None and len(update.shape) != len(node.shape):
+            # No key leads to a chunk of the old grid any more; the commit drops them.
+            chunks = BaseChunks(replace(node, manifests=()), self.snapshot, self._assets)
         return ArrayEntry(
             node.id,
             path,

@@ -62,6 +62,8 @@ def set_document(session: EngineSession, path: str, document: bytes) -> None:
         if layout is None:
             changes.set_group(path, id, document, in_base=in_base)
         else:
+            if isinstance(node, ArrayEntry) and len(node.shape) != len(layout.shape):
+                changes.chunks.pop(id, None)
             changes.set_array(path, id, document, layout.shape, layout.dimension_names, in_base=in_base)
 
 
