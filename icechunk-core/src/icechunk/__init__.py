@@ -46,7 +46,10 @@ if TYPE_CHECKING:
         RepoUpdateRetryConfig as RepoUpdateRetryConfig,
     )
     from icechunk.conflicts import (
+        BasicConflictSolver as BasicConflictSolver,
         Conflict as Conflict,
+        ConflictDetector as ConflictDetector,
+        ConflictSolver as ConflictSolver,
         ConflictType as ConflictType,
         VersionSelection as VersionSelection,
     )
@@ -187,7 +190,10 @@ _HOMES = {
         "RepositoryConfig",
     ),
     "conflicts": (
+        "BasicConflictSolver",
         "Conflict",
+        "ConflictDetector",
+        "ConflictSolver",
         "ConflictType",
         "VersionSelection",
     ),

@@ -167,6 +167,10 @@ class ErrorKind(StrEnum):
     ZERO_LENGTH_CHUNK = "zero-length-chunk"
 
 
+# Reasons of a failed rebase that are in its message; all of them are in `RebaseFailedError.reasons`.
+_FEW_REASONS = 3
+
+
 class IcechunkError(Exception):
     """Any failure that the library reports.
 
@@ -269,18 +273,27 @@ class RebaseFailedError(ConflictError):
         The commit that the session could not be rebased over. The session is based on its parent.
     conflicts
         What does not fit, in the order in which it was found.
+    reasons
+        For each conflict what the solver says of it, if it says anything.
     """
 
     __module__ = "icechunk"
 
     _default_kind = ErrorKind.REBASE_FAILED
 
-    def __init__(self, snapshot: str, conflicts: Sequence[Conflict]) -> None:
-        count = len(conflicts)
-        super().__init__(message=f"Rebase failed on snapshot {snapshot}: {count} conflicts found")
-        self.args = (snapshot, list(conflicts))
+    def __init__(
+        self, snapshot: str, conflicts: Sequence[Conflict], reasons: Sequence[str | None] = ()
+    ) -> None:
+        told = list(dict.fromkeys(filter(None, reasons)))
+        more = "" if len(told) <= _FEW_REASONS else f"; {len(told) - _FEW_REASONS} more"
+        why = f": {'; '.join(told[:_FEW_REASONS])}{more}" if told else ""
+        super().__init__(
+            message=f"Rebase failed on snapshot {snapshot}: {len(conflicts)} conflicts found{why}"
+        )
+        self.args = (snapshot, list(conflicts), list(reasons)) if told else (snapshot, list(conflicts))
         self._snapshot = snapshot
         self._conflicts = list(conflicts)
+        self._reasons = [*reasons, *[None] * (len(conflicts) - len(reasons))]
 
     @property
     def snapshot(self) -> str:
@@ -291,6 +304,11 @@ class RebaseFailedError(ConflictError):
     def conflicts(self) -> list[Conflict]:
         """What does not fit, in the order in which it was found."""
         return list(self._conflicts)
+
+    @property
+    def reasons(self) -> list[str | None]:
+        """For each of the conflicts what the solver says of it; ``None`` if it says nothing."""
+        return list(self._reasons)
 
     def __repr__(self) -> str:
         return (

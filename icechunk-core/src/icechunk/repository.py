@@ -23,6 +23,7 @@ from icechunk.snapshots import Diff, SnapshotInfo
 from icechunk.storage import Storage, StorageSettings
 
 if TYPE_CHECKING:
+    from icechunk.conflicts import ConflictSolver
     from icechunk.store import IcechunkStore
 
 __all__ = ["Repository"]
@@ -624,7 +625,13 @@ class Repository:
 
     @contextmanager
     def transaction(
-        self, branch: str, *, message: str, metadata: Mapping[str, Any] | None = None
+        self,
+        branch: str,
+        *,
+        message: str,
+        metadata: Mapping[str, Any] | None = None,
+        rebase_with: ConflictSolver | str | None = None,
+        rebase_tries: int = 1000,
     ) -> Iterator[IcechunkStore]:
         """Give a store to write to, and commit at the end of the block.
 
@@ -634,12 +641,12 @@ class Repository:
         ----------
         branch
             Where to commit to.
-        message, metadata
+        message, metadata, rebase_with, rebase_tries
             Of the commit; see `Session.commit`.
         """
         session = self.writable_session(branch)
         yield session.store
-        session.commit(message, metadata)
+        session.commit(message, metadata, rebase_with=rebase_with, rebase_tries=rebase_tries)
 
     # -- looks ------------------------------------------------------------------------------------
 

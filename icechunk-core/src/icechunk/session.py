@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from icechunk._async_forms import async_form
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
-from icechunk._engine.session import inspecting
+from icechunk._engine.session import inspecting, rebase as rebasing
 from icechunk._engine.session.session import EngineSession
 from icechunk._values.enums import ChunkType, SessionMode
+from icechunk.conflicts import ConflictSolver, solver as solver_by_name
 from icechunk.store import IcechunkStore
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ class Session:
         message: str,
         metadata: Mapping[str, Any] | None = None,
         *,
+        rebase_with: ConflictSolver | str | None = None,
+        rebase_tries: int = 1000,
         allow_empty: bool = False,
     ) -> str:
         """Write the changes as a new snapshot, and move the branch to it.
@@ -98,6 +102,11 @@ class Session:
         metadata
             Whatever else is to be known of it: JSON values by name. Tuples become lists, NaN and the
             infinities `None`.
+        rebase_with
+            If somebody else has committed to the branch meanwhile, `rebase` with this solver, and try
+            again. The metadata tells how often that was: ``{"__icechunk": {"rebase_attempts": 0}}``.
+        rebase_tries
+            How often at most.
         allow_empty
             Commit even if nothing has changed.
 
@@ -110,6 +119,8 @@ class Session:
         ------
         ConflictError
             Somebody else has committed to the branch since this session began.
+        RebaseFailedError
+            And the solver does not solve the conflicts.
         SessionStateError
             Nothing has changed, or the session is read-only.
         RefNotFoundError
@@ -118,9 +129,48 @@ class Session:
             The repository's status has become read-only.
         """
         _check_message(message)
-        return str(self._engine.commit(message, metadata, allow_empty=allow_empty))
+        if rebase_with is None:
+            return str(self._engine.commit(message, metadata, allow_empty=allow_empty))
+        return str(
+            rebasing.commit_rebasing(
+                self._engine,
+                message,
+                metadata,
+                solver=_solver(rebase_with),
+                tries=_checked_tries(rebase_tries),
+                open_store=IcechunkStore,
+                allow_empty=allow_empty,
+            )
+        )
 
     commit_async = async_form(commit)
+
+    def rebase(self, solver: ConflictSolver | str) -> None:
+        """Put the changes on top of what others have committed to the branch since this session began.
+
+        The session is then based on the tip of the branch, so that `commit` succeeds if nobody is
+        faster again. It reads what those commits have changed, and asks the solver about each change that does not fit
+        together with one of this session. It does nothing if nobody has committed, or if the branch was deleted.
+
+        Nothing can be changed in the session meanwhile. If it raises, the session keeps its changes, and is based on
+        the last commit that it could be rebased over.
+
+        Parameters
+        ----------
+        solver
+            Who decides, or the name of one: see `icechunk.conflicts.solver`. `ConflictDetector` solves nothing,
+            `BasicConflictSolver` chooses by type; subclasses of `ConflictSolver` look at the data.
+
+        Raises
+        ------
+        RebaseFailedError
+            There are conflicts that the solver does not solve.
+        SessionStateError
+            The session is read-only; or the log of an expired commit is gone.
+        """
+        rebasing.rebase(self._engine, _solver(solver), IcechunkStore)
+
+    rebase_async = async_form(rebase)
 
     def discard_changes(self) -> None:
         """Forget all changes since the snapshot.
@@ -206,3 +256,18 @@ class Session:
 def _check_message(message: object) -> None:
     if not isinstance(message, str):
         raise TypeError(f"a commit message is a str, not an instance of {type(message)}")
+
+
+def _solver(solver: object) -> ConflictSolver:
+    if isinstance(solver, str):
+        return solver_by_name(solver)
+    if not isinstance(solver, ConflictSolver):
+        raise TypeError(f"a solver is a ConflictSolver or the name of one, not an instance of {type(solver)}")
+    return solver
+
+
+def _checked_tries(tries: int) -> int:
+    number = index(tries)
+    if not 0 <= number < 2**16:
+        raise OverflowError(f"rebase_tries is from 0 to {2**16 - 1}, not {tries}")
+    return number

@@ -14,7 +14,10 @@ __all__ = ["Conflict", "ConflictType", "VersionSelection"]
 
 
 class ConflictType(NamedInt):
-    """How two changes do not fit together."""
+    """How two changes do not fit together.
+
+    Those from 100 on are ours: the reference sees no conflict there.
+    """
 
     __module__ = "icechunk"
 
@@ -29,6 +32,15 @@ class ConflictType(NamedInt):
     DeleteOfUpdatedArray = 9
     DeleteOfUpdatedGroup = 10
     MoveOperationCannotBeRebased = 11
+
+    DeleteOfGroupWithNewNode = 100
+    """We delete a group under which they have added a node: the path is that node's."""
+    NewNodeInDeletedGroup = 101
+    """We add a node under a group that they have deleted: the path is that node's."""
+    LayoutUpdateOfUpdatedChunks = 102
+    """We change shape, chunk grid, data type, codecs or fill value of an array whose chunks they wrote."""
+    BaseIsNoAncestor = 103
+    """The branch was reset: the snapshot that the session is based on is no longer in its history."""
 
     # What `help` shows would otherwise hide that a type can be made from its number.
     __signature__ = Signature(  # type: ignore[assignment]  # a callable only since 3.12

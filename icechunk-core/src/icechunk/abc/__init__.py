@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from icechunk.abc.conflicts import ConflictSolver, ConflictView, Fail, Ours, Resolution, Theirs, Value
+from icechunk.abc.conflicts import (
+    ConflictSolver,
+    ConflictView,
+    Fail,
+    NodeVersion,
+    NodeView,
+    Ours,
+    Renumber,
+    Resolution,
+    Theirs,
+    Value,
+)
 from icechunk.abc.credentials import CredentialSource, Secret
 from icechunk.abc.fetching import ChunkFetcher, ChunkRequest
 from icechunk.abc.locations import Location, make_storage
@@ -64,10 +75,13 @@ __all__ = [
     "Location",
     "LostRace",
     "NamedSolver",
+    "NodeVersion",
+    "NodeView",
     "ObjectInfo",
     "ObjectKind",
     "Ours",
     "PutOutcome",
+    "Renumber",
     "Resolution",
     "Secret",
     "StorageBackend",

@@ -6,7 +6,9 @@ from types import MappingProxyType
 
 __all__ = ["BUILTIN_PLUGINS", "EXTRA_OF_KIND", "EXTRA_OF_SCHEME"]
 
-BUILTIN_PLUGINS = MappingProxyType({"core-storage": "icechunk.backends.plugin"})
+BUILTIN_PLUGINS = MappingProxyType(
+    {"core-storage": "icechunk.backends.plugin", "core-solvers": "icechunk.solvers.plugin"}
+)
 """Core's own plugins, by name: modules with the same hooks as anybody's."""
 
 EXTRA_OF_KIND = MappingProxyType(

@@ -78,8 +78,15 @@ class ChangeSet:
         )
 
     def is_deleted(self, path: str) -> bool:
-        """Whether the node that the base snapshot has at `path` is deleted."""
+        """Whether the session has deleted a node that was at `path`."""
         return path in self.deleted_arrays or path in self.deleted_groups
+
+    def deletes(self, path: str, id: NodeId) -> bool:
+        """Whether the node with this id at `path` is deleted.
+
+        After a rebase there may be another at the path, which somebody else has put there.
+        """
+        return self.deleted_arrays.get(path) == id or self.deleted_groups.get(path) == id
 
     def set_group(self, path: str, id: NodeId, user_data: bytes, *, in_base: bool) -> None:
         """Create a group, or give one that is there new metadata."""

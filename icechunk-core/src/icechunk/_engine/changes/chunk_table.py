@@ -6,6 +6,7 @@ the table is a stack of layers, newest last, of which the top one is always a di
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -132,6 +133,35 @@ class ChunkTable:
         if len(below) > _MAX_LAYERS:
             self._merge(columns.coords.shape[1])
 
+    def without(self, coords: CoordColumns) -> ChunkTable:
+        """Return a table with all changes of this one, but for those at `coords`."""
+        dropped = set(map(tuple, coords.tolist()))
+        table = ChunkTable()
+        if not self._below:
+            table._rows = {place: change for place, change in self._rows.items() if place not in dropped}
+            return table
+        live, deleted = self._winners(coords.shape[1])
+        kept = [row for row, place in enumerate(live.coords.tolist()) if tuple(place) not in dropped]
+        table.add_columns(live.take(np.array(kept, np.intp)))
+        table._rows = {tuple(row): DELETED for row in deleted.tolist() if tuple(row) not in dropped}
+        return table
+
+    def renumbered(self, ndim: int, axis: int, start: int, offset: int) -> ChunkTable:
+        """Return a table in which what is at `start` or later along an axis is `offset` further on."""
+        table = ChunkTable()
+        if not self._below:
+            table._rows = {
+                (*place[:axis], place[axis] + offset, *place[axis + 1 :])
+                if place[axis] >= start
+                else place: change
+                for place, change in self._rows.items()
+            }
+            return table
+        live, deleted = self._winners(ndim)
+        table.add_columns(replace(live, coords=_moved(live.coords, axis, start, offset)))
+        table._rows = {tuple(row): DELETED for row in _moved(deleted, axis, start, offset).tolist()}
+        return table
+
     def few_changes(self, limit: int) -> list[tuple[Coords, ChunkChange]] | None:
         """Return all changes, sorted by coordinates, if there are no more than `limit`; else `None`."""
         if self._below or len(self._rows) > limit:
@@ -211,6 +241,12 @@ class ChunkTable:
 
 def _coord_columns(coords: list[Coords], ndim: int) -> CoordColumns:
     return np.array(coords, np.uint32).reshape(len(coords), ndim)
+
+
+def _moved(coords: CoordColumns, axis: int, start: int, offset: int) -> CoordColumns:
+    moved = coords.copy()
+    moved[coords[:, axis] >= start, axis] += np.uint32(offset)
+    return moved
 
 
 def _sort_order(coords: CoordColumns) -> npt.NDArray[np.intp]:

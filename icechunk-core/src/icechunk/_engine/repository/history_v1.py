@@ -35,6 +35,7 @@ from icechunk._engine.repository.ref_errors import (
     ref_not_found,
 )
 from icechunk._engine.repository.repo_file import wait_after
+from icechunk._engine.session.history import NewerCommit, NewerCommits
 from icechunk.abc.storage import (
     NOT_YET_CREATED,
     Landed,
@@ -240,6 +241,22 @@ class HistoryV1:
             landed=lambda ref: self._descends(ref.target, snapshot.id),
             known=ref,
         )
+
+    def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:
+        """See `icechunk._engine.session.history.History`."""
+        ref = self._find(branch_ref_path(branch))
+        if ref is None:
+            return None
+        newer: list[NewerCommit] = []
+        # Not from the tip's own file if there is nothing to do: that would be a read for nothing.
+        if ref.target != base:
+            for record in self.ancestry(ref.target):
+                if record.id == base:
+                    break
+                newer.append(NewerCommit(record.id))
+            else:
+                return NewerCommits(ref.target, (), descends=False)
+        return NewerCommits(ref.target, newer[::-1])
 
     def _move(
         self,

@@ -28,6 +28,7 @@ from icechunk._engine.repository.ref_errors import (
 )
 from icechunk._engine.repository.repo_file import SPEC_VERSION, Change, RepoFile, check_online
 from icechunk._engine.repository.state import RepositoryState
+from icechunk._engine.session.history import NewerCommit, NewerCommits
 from icechunk.errors import AlreadyExistsError, ErrorKind
 
 if TYPE_CHECKING:
@@ -211,6 +212,26 @@ class HistoryV2:
             )
 
         self._repo.update(change, check=check)
+
+    def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:
+        """See `icechunk._engine.session.history.History`."""
+        info = self._repo.load()
+        tip = info.branches.get(branch)
+        if tip is None:
+            return None
+        newer: list[NewerCommit] = []
+        for record in info.ancestry(tip):
+            if record.id == base:
+                break
+            pruned = record.pruned_ancestor_tx_logs
+            if base in pruned:
+                # The base has expired; what came after it has not been forgotten.
+                newer.append(NewerCommit(record.id, pruned[pruned.index(base) + 1 :]))
+                break
+            newer.append(NewerCommit(record.id, pruned))
+        else:
+            return NewerCommits(tip, (), descends=False)
+        return NewerCommits(tip, newer[::-1])
 
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None:
         """Persist the configuration, whatever was there."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.repository.ops_log import LoggedUpdate
     from icechunk._engine.repository.state import RepositoryState
+    from icechunk._engine.session.history import NewerCommits
 
 
 class SnapshotRecord(Protocol):
@@ -92,6 +93,7 @@ class RefsAndHistory(Protocol):
         check: Callable[[], None] | None = None,
     ) -> None: ...
     def has_commit(self, branch: str, id: SnapshotId) -> bool: ...
+    def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None: ...
 
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None: ...
 

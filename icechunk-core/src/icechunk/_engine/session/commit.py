@@ -169,11 +169,12 @@ def write_changes(session: EngineSession, message: str, metadata: dict[str, Json
             f"parent: `{time_text(base.flushed_at)}`, child: `{time_text(flushed_at)}`",
             kind=ErrorKind.SNAPSHOT_TIMESTAMP,
         )
+    # By id, too: after a rebase the path may be that of a node which somebody else has put there.
     removed = [
         path
         for deleted in (changes.deleted_groups, changes.deleted_arrays)
-        for path in deleted
-        if path not in nodes
+        for path, id in deleted.items()
+        if path not in nodes and is_at(base, path, id)
     ]
     snapshot = rewrite_snapshot(
         base,
@@ -233,6 +234,12 @@ def _changed_nodes(session: EngineSession, base: Snapshot, manifests: _Manifests
     for node in manifests.rebuilt(base, changes, arrays):
         nodes[node.path] = node
     return nodes
+
+
+def is_at(base: Snapshot, path: str, id: NodeId) -> bool:
+    """Tell whether the node at a path is the one with this id."""
+    node = base.find_node(path)
+    return node is not None and node.id == id
 
 
 def _base_node(session: EngineSession, id: NodeId) -> Node:

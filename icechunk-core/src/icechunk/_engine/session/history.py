@@ -6,12 +6,30 @@ repository's. The layers allow a session to know the repository only through thi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from icechunk._engine.format.ids import SnapshotId
     from icechunk._engine.format.repo_info_records import NewSnapshot
+
+
+class NewerCommit(NamedTuple):
+    """A commit that a session has to be rebased over."""
+
+    id: SnapshotId
+    pruned: Sequence[SnapshotId] = ()
+    """Ancestors that expiration has taken out of the history, oldest first: their logs count, too."""
+
+
+class NewerCommits(NamedTuple):
+    """What has happened on a branch since a snapshot."""
+
+    tip: SnapshotId
+    commits: Sequence[NewerCommit]
+    """The commits between the two, the tip included, oldest first."""
+    descends: bool = True
+    """Whether the tip descends from the snapshot at all. If not, `commits` is empty."""
 
 
 class History(Protocol):
@@ -54,4 +72,11 @@ class History(Protocol):
 
     def has_commit(self, branch: str, id: SnapshotId) -> bool:
         """Tell whether a snapshot has become part of the history, asking storage."""
+        ...
+
+    def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:
+        """Return what has happened on a branch since `base`, as of now; `None` if the branch is gone.
+
+        One read of the history, in spec 1 one of each snapshot in between.
+        """
         ...

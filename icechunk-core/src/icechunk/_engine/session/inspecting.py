@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icechunk._engine.format.chunk_refs import InlineRef, NativeRef
+from icechunk._engine.session.commit import is_at
 from icechunk._engine.session.keys import chunk_keys, normal_path
 from icechunk._engine.session.reading import ArrayEntry
 from icechunk._engine.session.session import node_not_found, not_an_array
@@ -32,6 +33,9 @@ def status(session: EngineSession) -> Diff:
             path = None if node is None else node.path
         return path
 
+    def still_there(deleted: dict[str, NodeId]) -> list[str]:
+        return [path for path, id in deleted.copy().items() if is_at(base, path, id)]
+
     def ndim_of(path: str) -> int:
         node = session.find_node(path)
         return len(node.num_chunks) if isinstance(node, ArrayEntry) else 0
@@ -40,8 +44,9 @@ def status(session: EngineSession) -> Diff:
     return Diff(
         new_groups=list(changes.new_groups),
         new_arrays=list(changes.new_arrays),
-        deleted_groups=list(changes.deleted_groups),
-        deleted_arrays=list(changes.deleted_arrays),
+        # After a rebase, what the session deleted may be gone already.
+        deleted_groups=still_there(changes.deleted_groups),
+        deleted_arrays=still_there(changes.deleted_arrays),
         updated_groups=_known(map(path_of, list(changes.updated_groups))),
         updated_arrays=_known(map(path_of, list(changes.updated_arrays))),
         updated_chunks={

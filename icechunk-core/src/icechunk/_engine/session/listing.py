@@ -47,7 +47,8 @@ def child_names(session: EngineSession, path: str) -> set[str]:
         for name in _base_child_names(session.base(), below):
             child = below + name
             if session.find_node(child) is not None or any(
-                not changes.is_deleted(descendant) for descendant in session.base().paths_under(child)
+                not changes.is_deleted(descendant) or session.find_node(descendant) is not None
+                for descendant in session.base().paths_under(child)
             ):
                 names.add(name)
     else:

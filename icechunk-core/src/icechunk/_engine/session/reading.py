@@ -235,10 +235,8 @@ class Base:
         new_group = changes.new_groups.get(path)
         if new_group is not None:
             return GroupEntry(new_group.id, path, new_group.user_data, in_base=False)
-        if changes.is_deleted(path):
-            return None
         node = self.snapshot.find_node(path)
-        if node is None:
+        if node is None or (changes.is_deleted(path) and changes.deletes(path, node.id)):
             return None
         if not isinstance(node, ArrayNode):
             user_data = changes.updated_groups.get(node.id, node.user_data)

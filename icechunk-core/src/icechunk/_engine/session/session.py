@@ -198,6 +198,20 @@ class EngineSession:
         ConflictError
             Somebody else has committed to the branch.
         """
+        with self.publishing():
+            id = committing.commit_session(self, message, metadata, allow_empty=allow_empty)
+            self.become_read_only(id)
+        return id
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Keep everybody from changing anything while the changes are written, or rebased.
+
+        Raises
+        ------
+        SessionStateError
+            The session has no branch, or another thread is at it already.
+        """
         if self.is_read_only:
             raise SessionStateError(_COMMIT_NOT_ALLOWED, kind=ErrorKind.COMMIT_NOT_ALLOWED)
         with self._lock:
@@ -205,14 +219,29 @@ class EngineSession:
             self._can_edit = False
             self._is_committing = True
         try:
-            id = committing.commit_session(self, message, metadata, allow_empty=allow_empty)
-            self.become_read_only(id)
+            yield
         finally:
             # After Ctrl-C, too: a session that did not commit stays usable.
             with self._lock:
                 self._is_committing = False
                 self._can_edit = self.branch is not None
-        return id
+
+    def move_base(self, snapshot_id: SnapshotId) -> None:
+        """Go on from another snapshot with the same changes, which have been made to fit it."""
+        with self._lock:
+            self.snapshot_id = snapshot_id
+            self._base = None
+            self._forget_nodes()
+
+    def reading(self, snapshot_id: SnapshotId) -> EngineSession:
+        """Make a session that reads another snapshot of the repository."""
+        return EngineSession.read_only(self.assets, self.history, snapshot_id, config=self.config)
+
+    def scratch(self) -> EngineSession:
+        """Make a session for changes to the same snapshot that are not to be committed."""
+        return EngineSession(
+            self.assets, self.history, self.snapshot_id, config=self.config, branch="scratch"
+        )
 
     def become_read_only(self, snapshot_id: SnapshotId) -> None:
         """Go on as a session that reads a snapshot which has all the changes of this one."""

@@ -1,0 +1,169 @@
+"""Puts the changes of a session on top of what others have committed to its branch meanwhile.
+
+Protocol 3.6. Reads the history and one transaction log for each commit; snapshots and chunks only where a conflict
+is looked at. Writes nothing but chunks that a solver has made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from icechunk._engine.assets.fanout import run_all
+from icechunk._engine.session.conflict_detection import Found, find_conflicts
+from icechunk._engine.session.conflict_solving import solve
+from icechunk._engine.session.conflict_views import OpenStore, Sides
+from icechunk._values.conflicts import Conflict, ConflictType
+from icechunk.abc.storage import Locality
+from icechunk.errors import (
+    ConflictError,
+    ErrorKind,
+    ObjectNotFoundError,
+    RebaseFailedError,
+    SessionStateError,
+)
+
+if TYPE_CHECKING:
+    from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.transaction_log import TransactionLog
+    from icechunk._engine.session.history import NewerCommit
+    from icechunk._engine.session.session import EngineSession
+    from icechunk.abc.conflicts import ConflictSolver
+
+_log = logging.getLogger("icechunk.session")
+
+# Logs that are fetched ahead, side by side, from remote storage.
+_FETCHED_TOGETHER = 16
+
+_ATTEMPTS = "rebase_attempts"
+_OURS = "__icechunk"
+
+
+def rebase(session: EngineSession, solver: ConflictSolver, open_store: OpenStore) -> bool:
+    """Base the session on the tip of its branch. Returns whether that has moved it.
+
+    Edits by other threads are refused while this goes on. The session is rebased over one commit after the other;
+    if that fails, it keeps its changes and is based on the last commit that went well.
+
+    Raises
+    ------
+    SessionStateError
+        The session has no branch; or, of kind ``rebase-tx-log-pruned``, nobody knows any more what
+        a commit has changed.
+    RebaseFailedError
+        There are conflicts that the solver does not solve.
+    """
+    with session.publishing():
+        return _rebase(session, solver, open_store)
+
+
+def commit_rebasing(
+    session: EngineSession,
+    message: str,
+    metadata: Mapping[str, object] | None,
+    *,
+    solver: ConflictSolver,
+    tries: int,
+    open_store: OpenStore,
+    allow_empty: bool,
+) -> SnapshotId:
+    """Commit; as long as somebody else was faster, rebase and commit again, up to `tries` times.
+
+    Raises
+    ------
+    ConflictError
+        Somebody else was faster each time.
+    RebaseFailedError
+        There are conflicts that the solver does not solve.
+    """
+    given = dict(metadata or {})
+    for attempt in range(tries):
+        try:
+            return session.commit(message, _with_attempts(given, attempt), allow_empty=allow_empty)
+        except ConflictError as error:
+            if not rebase(session, solver, open_store) and error.actual_parent is None:
+                # The branch is gone (spec 1): no number of tries brings it back.
+                raise
+    return session.commit(message, _with_attempts(given, tries), allow_empty=allow_empty)
+
+
+def _with_attempts(metadata: Mapping[str, object], attempt: int) -> dict[str, object]:
+    there = metadata.get(_OURS)
+    fields = dict(there) if isinstance(there, Mapping) else {}
+    return {**metadata, _OURS: {**fields, _ATTEMPTS: attempt}}
+
+
+def _rebase(session: EngineSession, solver: ConflictSolver, open_store: OpenStore) -> bool:
+    branch, base = session.branch, session.snapshot_id
+    newer = None if branch is None else session.history.newer_commits(branch, base)
+    if newer is None:
+        _log.warning("nothing to rebase on: the branch %s was deleted", branch)
+        return False
+    if not newer.descends:
+        raise _failed(newer.tip, [Found(ConflictType.BaseIsNoAncestor, "")], {})
+    for commit, logs in _with_logs(session, newer.commits):
+        for log in logs:
+            _rebase_over(session, commit.id, log, solver, open_store)
+        session.move_base(commit.id)
+    return session.snapshot_id != base
+
+
+def _rebase_over(
+    session: EngineSession,
+    id: SnapshotId,
+    log: TransactionLog,
+    solver: ConflictSolver,
+    open_store: OpenStore,
+) -> None:
+    found = find_conflicts(session.changes, log, session.base, partial(session.assets.load_snapshot, id))
+    if not found:
+        return
+    sides = Sides(
+        base=session.reading(session.snapshot_id),
+        ours=session,
+        theirs=session.reading(id),
+        open_store=open_store,
+    )
+    edits, reasons = solve(sides, solver, found)
+    if reasons:
+        raise _failed(id, found, reasons)
+    # Nothing has been changed up to here, and nothing can fail from here on.
+    for edit in edits:
+        edit(session.changes)
+
+
+def _failed(id: SnapshotId, found: Sequence[Found], reasons: Mapping[int, str]) -> RebaseFailedError:
+    conflicts: list[Conflict] = [each.public() for each in found]
+    return RebaseFailedError(
+        str(id), conflicts, [reasons.get(number) or None for number in range(len(found))]
+    )
+
+
+def _with_logs(
+    session: EngineSession, commits: Sequence[NewerCommit]
+) -> Iterator[tuple[NewerCommit, list[TransactionLog]]]:
+    """Yield commits with what they and their forgotten ancestors have changed, oldest first."""
+    together = _FETCHED_TOGETHER if session.assets.locality is Locality.REMOTE else 1
+    for first in range(0, len(commits), together):
+        batch = commits[first : first + together]
+        loads = [
+            partial(_load_log, session, id, commit) for commit in batch for id in (*commit.pruned, commit.id)
+        ]
+        logs = iter(run_all(loads))
+        for commit in batch:
+            yield commit, [next(logs) for _ in range(len(commit.pruned) + 1)]
+
+
+def _load_log(session: EngineSession, id: SnapshotId, commit: NewerCommit) -> TransactionLog:
+    try:
+        return session.assets.load_transaction_log(id)
+    except ObjectNotFoundError:
+        if id == commit.id:
+            raise
+        raise SessionStateError(
+            f"cannot rebase: transaction log `{id}` of an expiration-pruned ancestor of {commit.id} is missing; "
+            "what it changed is not known any more. Make the changes again in a new session",
+            kind=ErrorKind.REBASE_TX_LOG_PRUNED,
+        ) from None

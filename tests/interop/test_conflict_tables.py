@@ -1,0 +1,303 @@
+"""Every row of the conflict tables (semantics 6), with both implementations.
+
+A row says what they committed, what we did, which conflicts a `ConflictDetector` tells, and whether a
+`BasicConflictSolver` solves them. Where ours is stricter on purpose, the row says what the reference does instead, and
+docs/adr/0003 why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.interop.conflict_programs import Commit
+from tests.interop.reference import Side
+
+BASE: Commit = [
+    ("group", "/"),
+    ("group", "/g"),
+    ("array", "/a"),
+    ("write", "/a", 0, 1),
+    ("write", "/a", 1, 1),
+    ("array", "/g/c"),
+    ("write", "/g/c", 0, 1),
+]
+
+DETECTOR = ("detector", {})
+BASIC = ("basic", {})
+OURS = ("basic", {"on_chunk_conflict": "UseOurs"})
+THEIRS = ("basic", {"on_chunk_conflict": "UseTheirs"})
+FAIL = ("basic", {"on_chunk_conflict": "Fail"})
+NO_ARRAYS = ("basic", {"fail_on_delete_of_updated_array": True})
+NO_GROUPS = ("basic", {"fail_on_delete_of_updated_group": True})
+
+NAME_TAKEN = "NewNodeConflictsWithExistingNode"
+NO_GROUP = "NewNodeInInvalidGroup"
+TWO_DOCUMENTS = "ZarrMetadataDoubleUpdate"
+ARRAY_GONE = "ZarrMetadataUpdateOfDeletedArray"
+GROUP_GONE = "ZarrMetadataUpdateOfDeletedGroup"
+TWO_CHUNKS = "ChunkDoubleUpdate"
+CHUNKS_GONE = "ChunksUpdatedInDeletedArray"
+CHUNKS_OF_NEW_DOCUMENT = "ChunksUpdatedInUpdatedArray"
+DELETED_ARRAY = "DeleteOfUpdatedArray"
+DELETED_GROUP = "DeleteOfUpdatedGroup"
+MOVED = "MoveOperationCannotBeRebased"
+THEIR_ORPHAN = "DeleteOfGroupWithNewNode"
+OUR_ORPHAN = "NewNodeInDeletedGroup"
+LAYOUT = "LayoutUpdateOfUpdatedChunks"
+
+CHANGED = ("change", "/a", {"attributes": {"x": 1}})
+GROUP_CHANGED = ("group", "/g", {"x": 1})
+RECREATED = [("delete", "/a"), ("array", "/a"), ("write", "/a", 2, 8)]
+
+
+class Row(NamedTuple):
+    """What two sides do, and what comes of it."""
+
+    name: str
+    theirs: Commit
+    ours: Commit
+    conflicts: Sequence[tuple[Any, ...]] = ()
+    """Types and paths, for chunks with their indices."""
+    solved_by: Sequence[tuple[str, dict[str, Any]]] = ()
+    """Solvers that get over the conflicts; all others of `solvers` fail."""
+    solvers: Sequence[tuple[str, dict[str, Any]]] = (BASIC,)
+    reference: Sequence[tuple[Any, ...]] | None = None
+    """What the reference tells, where ours tells more."""
+
+
+ROWS = [
+    Row("new array, new array", [("array", "/n")], [("array", "/n")], [(NAME_TAKEN, "/n")]),
+    Row("new group, new group", [("group", "/n")], [("group", "/n")], [(NAME_TAKEN, "/n")]),
+    Row(
+        "new array, new group with arrays in it",
+        [("array", "/n")],
+        [("group", "/n"), ("array", "/n/x"), ("array", "/n/y")],
+        [(NAME_TAKEN, "/n"), (NO_GROUP, "/n"), (NO_GROUP, "/n")],
+    ),
+    Row("new array, array below it", [("array", "/n")], [("array", "/n/x")], [(NO_GROUP, "/n")]),
+    Row(
+        "group becomes an array, new array in it",
+        [("delete", "/g"), ("array", "/g")],
+        [("array", "/g/d")],
+        [(NO_GROUP, "/g")],
+    ),
+    Row("array document, array document", [CHANGED], [CHANGED], [(TWO_DOCUMENTS, "/a")]),
+    Row("group document, group document", [GROUP_CHANGED], [GROUP_CHANGED], [(TWO_DOCUMENTS, "/g")]),
+    Row(
+        "two documents, the same two",
+        [GROUP_CHANGED, CHANGED],
+        [GROUP_CHANGED, CHANGED],
+        [(TWO_DOCUMENTS, "/a"), (TWO_DOCUMENTS, "/g")],
+    ),
+    Row("array deleted, document", [("delete", "/a")], [CHANGED], [(ARRAY_GONE, "/a")]),
+    Row("group deleted, document", [("delete", "/g")], [GROUP_CHANGED], [(GROUP_GONE, "/g")]),
+    Row("array deleted, chunk", [("delete", "/a")], [("write", "/a", 0, 5)], [(CHUNKS_GONE, "/a")]),
+    Row("array replaced, chunk", RECREATED, [("write", "/a", 0, 5)], [(CHUNKS_GONE, "/a")]),
+    Row("array replaced, document", RECREATED, [CHANGED], [(ARRAY_GONE, "/a")]),
+    Row(
+        "array deleted, document and chunk",
+        [("delete", "/a")],
+        [CHANGED, ("write", "/a", 0, 5)],
+        [(ARRAY_GONE, "/a"), (CHUNKS_GONE, "/a")],
+    ),
+    Row(
+        "chunk, the same chunk",
+        [("write", "/a", 0, 7), ("write", "/a", 1, 7)],
+        [("write", "/a", 1, 5), ("write", "/a", 2, 5)],
+        [(TWO_CHUNKS, "/a", [[1]])],
+        solved_by=[BASIC, OURS, THEIRS],
+        solvers=[BASIC, OURS, THEIRS, FAIL],
+    ),
+    Row(
+        "chunk, the same chunk with the same value",
+        [("write", "/a", 1, 7)],
+        [("write", "/a", 1, 7)],
+        [(TWO_CHUNKS, "/a", [[1]])],
+        solved_by=[BASIC],
+    ),
+    Row(
+        "chunk, the same chunk deleted",
+        [("write", "/a", 1, 7)],
+        [("erase", "/a", 1)],
+        [(TWO_CHUNKS, "/a", [[1]])],
+        solved_by=[OURS, THEIRS],
+        solvers=[OURS, THEIRS],
+    ),
+    Row(
+        "chunk deleted, the same chunk",
+        [("erase", "/a", 1)],
+        [("write", "/a", 1, 7)],
+        [(TWO_CHUNKS, "/a", [[1]])],
+        solved_by=[OURS, THEIRS],
+        solvers=[OURS, THEIRS],
+    ),
+    Row(
+        "chunks of two arrays",
+        [("write", "/a", 2, 7), ("write", "/g/c", 1, 7), ("write", "/g/c", 3, 7)],
+        [("write", "/g/c", 3, 5), ("write", "/g/c", 1, 5), ("write", "/a", 2, 5)],
+        [(TWO_CHUNKS, "/a", [[2]]), (TWO_CHUNKS, "/g/c", [[1], [3]])],
+        solved_by=[OURS, THEIRS],
+        solvers=[OURS, THEIRS, FAIL],
+    ),
+    Row("chunk, another chunk", [("write", "/a", 0, 7)], [("write", "/a", 1, 5)]),
+    Row("array document, chunk", [CHANGED], [("write", "/a", 1, 5)], [(CHUNKS_OF_NEW_DOCUMENT, "/a")]),
+    Row(
+        "array document and chunk, the same chunk",
+        [CHANGED, ("write", "/a", 1, 7)],
+        [("write", "/a", 1, 5)],
+        [(CHUNKS_OF_NEW_DOCUMENT, "/a"), (TWO_CHUNKS, "/a", [[1]])],
+    ),
+    Row("chunk, attributes", [("write", "/a", 1, 5)], [CHANGED]),
+    Row("chunk, dimension names", [("write", "/a", 1, 5)], [("change", "/a", {"dimension_names": ["x"]})]),
+    Row(
+        "array document, deleted",
+        [CHANGED],
+        [("delete", "/a")],
+        [(DELETED_ARRAY, "/a")],
+        solved_by=[BASIC, NO_GROUPS],
+        solvers=[BASIC, NO_GROUPS, NO_ARRAYS],
+    ),
+    Row(
+        "chunk, array deleted",
+        [("write", "/a", 1, 5)],
+        [("delete", "/a")],
+        [(DELETED_ARRAY, "/a")],
+        solved_by=[BASIC, NO_GROUPS],
+        solvers=[BASIC, NO_GROUPS, NO_ARRAYS],
+    ),
+    Row(
+        "group document, deleted",
+        [GROUP_CHANGED],
+        [("delete", "/g")],
+        [(DELETED_GROUP, "/g")],
+        solved_by=[BASIC, NO_ARRAYS],
+        solvers=[BASIC, NO_GROUPS, NO_ARRAYS],
+    ),
+    Row(
+        "chunk in a group, group deleted",
+        [("write", "/g/c", 1, 5)],
+        [("delete", "/g")],
+        [(DELETED_ARRAY, "/g/c")],
+        solved_by=[BASIC, NO_GROUPS],
+        solvers=[BASIC, NO_GROUPS, NO_ARRAYS],
+    ),
+    Row("array deleted, deleted", [("delete", "/a")], [("delete", "/a")]),
+    Row("array deleted, replaced", [("delete", "/a")], RECREATED),
+    Row("another array's chunk, replaced", [("write", "/g/c", 1, 5)], RECREATED),
+    Row("chunk, replaced", [("write", "/a", 1, 5)], RECREATED, [(DELETED_ARRAY, "/a")], solved_by=[BASIC]),
+    Row("replaced, replaced", RECREATED, RECREATED, [(DELETED_ARRAY, "/a")], solved_by=[BASIC]),
+    Row("replaced, deleted", RECREATED, [("delete", "/a")], [(DELETED_ARRAY, "/a")], solved_by=[BASIC]),
+    Row("replaced without chunks, deleted", [("delete", "/a"), ("array", "/a")], [("delete", "/a")]),
+    Row("nothing, chunk", [("nothing",)], [("write", "/a", 1, 5)]),
+    # Where the reference sees nothing: docs/adr/0003.
+    Row(
+        "new node in a group, group deleted",
+        [("array", "/g/d"), ("group", "/g/e"), ("array", "/g/e/f")],
+        [("delete", "/g")],
+        [(THEIR_ORPHAN, "/g/d"), (THEIR_ORPHAN, "/g/e")],
+        reference=[],
+    ),
+    Row(
+        "new node in a group, group replaced",
+        [("array", "/g/d")],
+        [("delete", "/g"), ("group", "/g")],
+        [(THEIR_ORPHAN, "/g/d")],
+        reference=[],
+    ),
+    Row(
+        "new node, everything deleted",
+        [("array", "/z")],
+        [("delete", "/"), ("group", "/")],
+        [(THEIR_ORPHAN, "/z")],
+        reference=[],
+    ),
+    Row(
+        "group deleted, new node in it",
+        [("delete", "/g")],
+        [("group", "/g/d"), ("array", "/g/d/e")],
+        [(OUR_ORPHAN, "/g/d")],
+        reference=[],
+    ),
+    Row(
+        "group replaced, new node in it",
+        [("delete", "/g"), ("group", "/g")],
+        [("array", "/g/d")],
+        [(OUR_ORPHAN, "/g/d")],
+        reference=[],
+    ),
+    Row(
+        "new node, array above it",
+        [("array", "/n/x")],
+        [("array", "/n")],
+        [(NO_GROUP, "/n")],
+        reference=[],
+    ),
+    *(
+        Row(
+            f"chunk, {field}",
+            [("write", "/a", 1, 5)],
+            [("change", "/a", {field: value})],
+            [(LAYOUT, "/a")],
+            reference=[],
+        )
+        for field, value in {
+            "shape": [6],
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4]}},
+            "data_type": "uint32",
+            "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}],
+            "fill_value": 3,
+        }.items()
+    ),
+]
+
+both_versions = pytest.mark.parametrize("spec_version", [1, 2])
+
+
+@pytest.fixture
+def race(tmp_path: Path) -> Callable[..., Any]:
+    """Run one race with one side, in a folder of its own."""
+
+    def run(side: Side, *args: Any) -> dict[str, Any]:
+        path = str(tmp_path / f"{side.name}-{len(list(tmp_path.iterdir()))}")
+        told = side.call("conflict_programs:race", path, *args)
+        return {**told, "path": path}
+
+    return run
+
+
+@both_versions
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_row_of_the_tables(
+    ours: Side, reference: Side, race: Callable[..., Any], row: Row, spec_version: int
+) -> None:
+    for solver in (DETECTOR, *row.solvers):
+        both = []
+        for side, other in ((ours, reference), (reference, ours)):
+            told = race(side, spec_version, BASE, [row.theirs], row.ours, solver)
+            conflicts = row.conflicts if side is ours or row.reference is None else row.reference
+            if conflicts and solver not in row.solved_by:
+                assert told["error"] == ("RebaseFailedError", "rebase-failed")
+                assert _sorted(told["conflicts"]) == _sorted(conflicts)
+                assert (told["failed_on"], told["based_on"], told["status_changed"]) == (1, 0, False)
+            else:
+                assert told.get("error") is told.get("commit_error") is None
+                assert told["based_on"] == 1
+                assert told["committed"] == told["reopened"]
+                assert other.call("conflict_programs:contents_of", told["path"]) == told["committed"]
+            both.append(_without_order(told))
+        if row.reference is None:
+            # Status, session and commit, too.
+            assert both[0] == both[1]
+
+
+def _without_order(told: dict[str, Any]) -> dict[str, Any]:
+    """The reference tells conflicts of several nodes in any order, and its ids and folders are its own."""
+    return {**told, "path": None, "conflicts": _sorted(told.get("conflicts", []))}
+
+
+def _sorted(conflicts: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted((*conflict, None)[:3] if len(conflict) == 2 else tuple(conflict) for conflict in conflicts)
