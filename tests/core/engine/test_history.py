@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import shutil
@@ -224,6 +225,52 @@ class TestDiff:
         diff = repo.diff(from_snapshot_id=root, to_branch="main")
         assert len(diff.new_groups) == comparing._FETCHED_TOGETHER + 7
         assert storage.faults.count("get", "transactions/*") == comparing._FETCHED_TOGETHER + 6
+
+
+class TestInspection:
+    def test_what_is_no_id_is_said_to_be_none(self, repo: Repository, raises: Raises) -> None:
+        for inspect in (repo.inspect_snapshot, repo.inspect_transaction_log, repo.list_manifest_files):
+            with raises(InvalidInputError, "invalid-snapshot-id", "invalid snapshot id: `zz`"):
+                inspect("zz")
+        with raises(InvalidInputError, "unknown", "invalid manifest id: `zz`"):
+            repo.inspect_manifest("zz")
+
+    def test_a_report_is_json_and_one_s_own(self, repo: Repository) -> None:
+        id = commit(repo, "g")
+        report = repo.inspect_snapshot(id)
+        assert json.loads(json.dumps(report)) == report
+        report["nodes"].clear()
+        assert [node["path"] for node in repo.inspect_snapshot(id)["nodes"]] == ["/", "/g"]
+
+    def test_manifests_are_listed_with_their_sizes(self, repo: Repository) -> None:
+        session = repo.writable_session("main")
+        for name in ("a", "b"):
+            zarr.create_array(session.store, name=name, shape=(3,), chunks=(1,), dtype="i4")[:] = 1
+        id = session.commit("two arrays")
+        files = repo.list_manifest_files(id)
+        assert [file.num_chunk_refs for file in files] == [3, 3]
+        backend = repo._engine.assets.backend
+        for file in files:
+            assert backend.stat(f"manifests/{file.id}").size_bytes == file.size_bytes
+            report = repo.inspect_manifest(file.id)
+            assert (report["total_chunk_refs"], report["total_inline"]) == (3, 3)
+
+    def test_the_log_of_a_snapshot_whose_ancestors_expired_has_their_changes(
+        self, local_storage: Storage
+    ) -> None:
+        repo = Repository.create(local_storage)
+        root = repo.lookup_branch("main")
+        ids = [commit(repo, name) for name in "abc"]
+        expire_between(repo, root, ids)
+        report = repo.inspect_transaction_log(ids[-1])
+        assert len(report["new_groups"]) == 4
+        assert report["synthetic_composite"]["merged_pruned_ancestor_tx_logs"] == ids[:-1]
+        assert report["synthetic_composite"]["missing_tx_logs"] == []
+
+    def test_spec_1_has_no_repo_info(self, storage: Storage, raises: Raises) -> None:
+        repo = Repository.create(storage, spec_version=1)
+        with raises(*needs_version_2):
+            repo.inspect_repo_info()
 
 
 def expire_between(repo: Repository, root: str, ids: list[str]) -> None:

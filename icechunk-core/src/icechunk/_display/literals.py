@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-__all__ = ["call_text", "datetime_text", "mapping_text", "quoted"]
+__all__ = ["call_text", "datetime_text", "mapping_text", "quoted", "rfc3339_text"]
 
 _INDENT = "    "
 
@@ -30,6 +30,13 @@ def datetime_text(value: datetime) -> str:
         f"datetime.datetime({v.year},{v.month},{v.day},{v.hour},{v.minute},{v.second},{v.microsecond}, "
         "tzinfo=datetime.timezone.utc)"
     )
+
+
+def rfc3339_text(value: datetime) -> str:
+    """Give a moment as programs read it, in UTC: with milliseconds or microseconds if it has such."""
+    v = value.astimezone(UTC)
+    digits = f".{v.microsecond:06d}" if v.microsecond else ""
+    return f"{v:%Y-%m-%dT%H:%M:%S}{digits.removesuffix('000')}Z"
 
 
 def call_text(name: str, arguments: Sequence[tuple[str, str]]) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from icechunk._display.literals import quoted
+from icechunk._display.literals import quoted, rfc3339_text
+from icechunk._values.enums import SpecVersion
 from icechunk._values.history import moment
 from icechunk._values.records import Frozen, Info, public_name, variant
 from icechunk._values.repository_state import RepoStatus, availability_name
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from icechunk._values.enums import SpecVersion
 
 __all__ = ["Update", "UpdateFacts", "UpdateType"]
 
@@ -306,7 +304,7 @@ def _text(value: object) -> str:
         reason = value.limited_availability_reason
         return (
             f"RepoStatus(availability={availability_name(value.availability)}, "
-            f"set_at={value.set_at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}, "
+            f"set_at={rfc3339_text(value.set_at)}, "
             f"limited_availability_reason={'None' if reason is None else f'Some({quoted(reason)})'})"
         )
-    return str(value)
+    return str(int(value)) if isinstance(value, SpecVersion) else str(value)

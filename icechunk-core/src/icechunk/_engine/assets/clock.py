@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+from icechunk._display.literals import rfc3339_text
+
 # A clock that is this far behind what a repository has seen is drift between machines, or two
 # events in one tick, and is smoothed over. More is an error that somebody must look at.
 TOLERATED_DRIFT_US = 1_000_000
@@ -41,8 +43,4 @@ def as_microseconds(moment: datetime) -> int:
 
 def time_text(microseconds: int) -> str:
     """Return a moment as people read it in messages: no more digits than it has."""
-    fraction = microseconds % 1_000_000
-    digits = ""
-    if fraction:
-        digits = f".{fraction // 1000:03d}" if fraction % 1000 == 0 else f".{fraction:06d}"
-    return f"{as_datetime(microseconds):%Y-%m-%d %H:%M:%S}{digits} UTC"
+    return rfc3339_text(as_datetime(microseconds)).replace("T", " ").replace("Z", " UTC")

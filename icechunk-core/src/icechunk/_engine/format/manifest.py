@@ -96,6 +96,17 @@ class Manifest:
         """What the manifest takes in memory, columns apart."""
         return self._file.size
 
+    @property
+    def may_have_compressed_locations(self) -> bool:
+        """Whether the file does not say that no location is compressed."""
+        return self._file.root().u8(_ALGORITHM, _ZSTD) != 0
+
+    @property
+    def location_dictionary_size(self) -> int | None:
+        """Bytes of the dictionary that compressed locations need, None if there is none."""
+        content = self._file.root().bytes(_DICTIONARY)
+        return None if content is None else len(content)
+
     def find_array(self, node_id: NodeId) -> ArrayRefs | None:
         """Return the refs of one array, None if it has none here."""
         found = self._arrays.get(node_id)

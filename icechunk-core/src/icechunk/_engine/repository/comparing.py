@@ -10,13 +10,11 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from icechunk._engine.assets.fanout import run_all
-from icechunk._engine.format.coordinates import order_last_wins
+from icechunk._engine.repository.transaction_logs import load_log_if_there, union_of_coords
 from icechunk._values.diff import Diff
 from icechunk.abc.storage import Locality
-from icechunk.errors import ErrorKind, FormatError, InvalidInputError, ObjectNotFoundError
+from icechunk.errors import ErrorKind, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,21 +89,17 @@ def _fetch_logs(assets: Assets, commits: list[SnapshotRecord]) -> Iterator[Trans
 
 
 def _load_log(assets: Assets, id: SnapshotId, heir: SnapshotId) -> TransactionLog | None:
-    """Return a log; None if it is gone and was only left to snapshot `heir` by expiration.
-
-    Clients that know nothing of such logs collect them as garbage.
-    """
-    try:
+    """Return a log; None if it is gone and was only left to snapshot `heir` by expiration."""
+    if id == heir:
         return assets.load_transaction_log(id)
-    except ObjectNotFoundError:
-        if id == heir:
-            raise
+    log = load_log_if_there(assets, id)
+    if log is None:
         _log.warning(
             "the transaction log of %s, an expired ancestor of %s, is missing; the diff lacks its changes",
             id,
             heir,
         )
-        return None
+    return log
 
 
 def _gathered(logs: Iterable[TransactionLog], before: Snapshot, after: Snapshot) -> Diff:
@@ -136,7 +130,7 @@ def _gathered(logs: Iterable[TransactionLog], before: Snapshot, after: Snapshot)
         deleted_arrays=paths.of_all(deleted_arrays),
         updated_groups=paths.of_all(updated_groups),
         updated_arrays=paths.of_all(updated_arrays),
-        updated_chunks={path: _union(chunks[id], id) for path, id in paths.owners(chunks).items()},
+        updated_chunks={path: union_of_coords(chunks[id], id) for path, id in paths.owners(chunks).items()},
         moved_nodes=moves,
     )
 
@@ -163,18 +157,3 @@ class _Paths:
             elif (node := self._before.find_node_by_id(id)) is not None:
                 gone[node.path] = id
         return {**gone, **by_path}
-
-
-def _union(columns: list[U32Column], id: NodeId) -> U32Column:
-    """Return the coordinates of one array's chunks, sorted, each once."""
-    filled = [coords for coords in columns if len(coords)]
-    if len(filled) < 2:
-        return filled[0] if filled else columns[0]
-    if any(coords.shape[1] != filled[0].shape[1] for coords in filled):
-        raise FormatError(
-            f"transaction logs have chunks of node {id} with different numbers of dimensions",
-            kind=ErrorKind.INVALID_FILE_FORMAT,
-        )
-    coords = np.concatenate(filled)
-    order = order_last_wins(coords)
-    return coords if order is None else coords[order]

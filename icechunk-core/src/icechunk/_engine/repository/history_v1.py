@@ -367,9 +367,6 @@ class HistoryV1:
     def ops_log(self) -> NoReturn:
         raise needs_spec_version_2()
 
-    def repo_info(self) -> NoReturn:
-        raise needs_spec_version_2()
-
     # -- objects ----------------------------------------------------------------------------------
 
     def _entries(self) -> Iterator[RefEntry]:

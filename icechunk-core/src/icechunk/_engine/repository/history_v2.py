@@ -113,9 +113,6 @@ class HistoryV2:
         """Yield what was done, newest first, as of now."""
         return read_ops_log(self._repo.load().latest_updates, self._assets.backend)
 
-    def repo_info(self) -> RepoInfo:
-        return self._repo.load()
-
     # -- branches ---------------------------------------------------------------------------------
 
     def create_branch(self, name: str, id: SnapshotId) -> None:

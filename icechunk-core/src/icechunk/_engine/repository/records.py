@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
     from icechunk._engine.format.ids import SnapshotId
-    from icechunk._engine.format.repo_info import RepoInfo
     from icechunk._engine.format.repo_info_records import NewSnapshot
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.repository.ops_log import LoggedUpdate
@@ -104,8 +103,4 @@ class RefsAndHistory(Protocol):
 
     def ops_log(self) -> Iterator[LoggedUpdate]:
         """Yield what was done, newest first; FormatError in spec 1, which keeps no log."""
-        ...
-
-    def repo_info(self) -> RepoInfo:
-        """Return the repo info as it is now; FormatError in spec 1, which has none."""
         ...

@@ -9,7 +9,7 @@ from icechunk._engine.assets.clock import as_microseconds, time_text
 from icechunk._engine.format.config_document import decode_yaml
 from icechunk._engine.format.layout import CONFIG_PATH
 from icechunk._engine.format.values import to_json_object
-from icechunk._engine.repository import comparing
+from icechunk._engine.repository import comparing, inspection
 from icechunk._engine.repository.history_v1 import HistoryV1
 from icechunk._engine.repository.history_v2 import HistoryV2
 from icechunk._engine.repository.opening import (
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from icechunk._engine.format.ids import SnapshotId
+    from icechunk._engine.format.ids import ManifestId, SnapshotId
+    from icechunk._engine.format.snapshot_records import ManifestFileInfo
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.repository.ops_log import LoggedUpdate
     from icechunk._engine.repository.records import RefsAndHistory, SnapshotRecord
@@ -260,6 +261,24 @@ class EngineRepository:
     def ops_log(self) -> Iterator[LoggedUpdate]:
         """Yield what was done to the repository, newest first."""
         return self.history.ops_log()
+
+    # -- what lies in its files -------------------------------------------------------------------
+
+    def manifest_files(self, id: SnapshotId) -> list[ManifestFileInfo]:
+        """Return the manifests that a snapshot refers to."""
+        return self.assets.load_snapshot(id).manifest_files()
+
+    def inspect_snapshot(self, id: SnapshotId) -> dict[str, JsonValue]:
+        return inspection.inspect_snapshot(self.assets, id)
+
+    def inspect_manifest(self, id: ManifestId) -> dict[str, JsonValue]:
+        return inspection.inspect_manifest(self.assets, id)
+
+    def inspect_transaction_log(self, id: SnapshotId) -> dict[str, JsonValue]:
+        return inspection.inspect_transaction_log(self.assets, self.history, id)
+
+    def inspect_repo_info(self) -> dict[str, JsonValue]:
+        return inspection.inspect_repo_info(self.assets, self.history)
 
     # -- what the repository says of itself -------------------------------------------------------
 
