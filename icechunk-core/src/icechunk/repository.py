@@ -12,6 +12,7 @@ from icechunk._async_forms import async_class_form, async_form, async_iterator_f
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._engine.format.ids import ManifestId, SnapshotId
+from icechunk._engine.format.values import to_json_object
 from icechunk._engine.repository.repository import EngineRepository
 from icechunk._values.enums import SpecVersion
 from icechunk._values.records import aware
@@ -210,6 +211,25 @@ class Repository:
     def spec_version(self) -> SpecVersion:
         """The version of the repository's format."""
         return SpecVersion(self._engine.spec_version)
+
+    def set_default_commit_metadata(self, metadata: dict[str, Any]) -> None:
+        """Set what the metadata of commits begins with.
+
+        Holds for sessions that are made by this handle from now on: for what they commit, amend and
+        flush. What is given there goes over it, name by name. It is not persisted.
+
+        Parameters
+        ----------
+        metadata
+            JSON values by name.
+        """
+        if not isinstance(metadata, Mapping):
+            raise TypeError(f"metadata is a dict, not an instance of {type(metadata)}")
+        self._engine.default_commit_metadata = to_json_object(metadata)
+
+    def default_commit_metadata(self) -> dict[str, Any]:
+        """Return a copy of what the metadata of commits begins with."""
+        return deepcopy(dict(self._engine.default_commit_metadata))
 
     # -- branches ---------------------------------------------------------------------------------
 
@@ -690,6 +710,26 @@ class Repository:
         return Session(self._engine.writable_session(_name(branch)))
 
     writable_session_async = async_form(writable_session)
+
+    def rearrange_session(self, branch: str) -> Session:
+        """Open the tip of a branch for moving nodes, and committing that; see `Session.move`.
+
+        Such a session can change nothing else.
+
+        Raises
+        ------
+        RefNotFoundError
+            There is no such branch.
+        ReadOnlyError
+            The storage is read-only, or the repository's status is.
+        FormatError
+            The repository is of spec version 1.
+        SessionStateError
+            The feature flag `move_node` is off.
+        """
+        return Session(self._engine.rearrange_session(_name(branch)))
+
+    rearrange_session_async = async_form(rearrange_session)
 
     @contextmanager
     def transaction(

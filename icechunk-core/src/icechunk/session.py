@@ -10,24 +10,35 @@ from typing import TYPE_CHECKING, Any
 from icechunk._async_forms import async_form
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
-from icechunk._engine.session import inspecting, rebase as rebasing
+from icechunk._engine.format.values import to_json_object
+from icechunk._engine.session import inspecting, moving, rebase as rebasing
+from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
 from icechunk._values.enums import ChunkType, SessionMode
 from icechunk.conflicts import ConflictSolver, solver as solver_by_name
 from icechunk.store import IcechunkStore
 
 if TYPE_CHECKING:
+    from icechunk._engine.format.values import JsonValue
     from icechunk.config import RepositoryConfig
     from icechunk.snapshots import Diff
 
 __all__ = ["Session", "SessionMode"]
 
+# A fork counts as read-only here, as with the reference: it has no branch to commit to.
+_MODES = {
+    SessionKind.READ_ONLY: SessionMode.readonly,
+    SessionKind.EDIT: SessionMode.writable,
+    SessionKind.REARRANGE: SessionMode.rearrange,
+    SessionKind.FORK: SessionMode.readonly,
+}
+
 
 class Session:
     """A view of one snapshot, and what was changed in it since.
 
-    Get one from `Repository.readonly_session` or `Repository.writable_session`, and read and write
-    through its `store` with Zarr. Nobody sees the changes until `commit` makes a snapshot of them;
+    Get one from `Repository.readonly_session`, `Repository.writable_session` or
+    `Repository.rearrange_session`, and read and write through its `store` with Zarr. Nobody sees the changes until `commit` makes a snapshot of them;
     this session never sees what others commit meanwhile. After a commit it is read-only, at the
     new snapshot.
 
@@ -46,13 +57,13 @@ class Session:
 
     @property
     def read_only(self) -> bool:
-        """Whether the session can only read: from the start, or since its commit."""
+        """Whether the session can only read: from the start, or since it was committed or flushed."""
         return self._engine.is_read_only
 
     @property
     def mode(self) -> SessionMode:
         """What the session may do."""
-        return SessionMode.readonly if self._engine.is_read_only else SessionMode.writable
+        return _MODES[self._engine.kind]
 
     @property
     def snapshot_id(self) -> str:
@@ -128,14 +139,14 @@ class Session:
         ReadOnlyError
             The repository's status has become read-only.
         """
-        _check_message(message)
+        properties = _checked(message, metadata)
         if rebase_with is None:
-            return str(self._engine.commit(message, metadata, allow_empty=allow_empty))
+            return str(self._engine.commit(message, properties, allow_empty=allow_empty))
         return str(
             rebasing.commit_rebasing(
                 self._engine,
                 message,
-                metadata,
+                properties,
                 solver=_solver(rebase_with),
                 tries=_checked_tries(rebase_tries),
                 open_store=IcechunkStore,
@@ -172,6 +183,99 @@ class Session:
 
     rebase_async = async_form(rebase)
 
+    def amend(
+        self,
+        message: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        allow_empty: bool = False,
+    ) -> str:
+        """Write the changes as a snapshot that takes the place of the branch's tip.
+
+        The new snapshot has everything that the old one had, and the changes; its parent is that of
+        the old one. The old one is on no branch any more, but can still be read by its id until
+        garbage is collected. Message and metadata are those given here, and nothing of the old ones.
+
+        Otherwise as `commit`, whose parameters it has.
+
+        Raises
+        ------
+        ConflictError
+            Somebody else has committed to the branch since this session began.
+        SessionStateError
+            Nothing has changed, or the session is read-only; the tip is the snapshot that the
+            repository began with; or it has moved nodes, and this is no rearrange session.
+        FormatError
+            The repository is of spec version 1.
+        RefNotFoundError
+            The branch was deleted meanwhile.
+        ReadOnlyError
+            The repository's status has become read-only.
+        """
+        properties = _checked(message, metadata)
+        return str(self._engine.amend(message, properties, allow_empty=allow_empty))
+
+    amend_async = async_form(amend)
+
+    def flush(self, message: str, *, metadata: Mapping[str, Any] | None = None) -> str:
+        """Write the state of the session as a snapshot that is on no branch.
+
+        The snapshot's parent is the one that the session is based on. It can be read by its id, and a
+        branch or a tag can be put on it; until then, collecting garbage removes it. When this has
+        returned, the session is read-only, at the new snapshot. Whether anything has changed does not
+        matter.
+
+        Parameters
+        ----------
+        message, metadata
+            As for `commit`.
+
+        Returns
+        -------
+        str
+            The id of the new snapshot.
+
+        Raises
+        ------
+        IcechunkError
+            The session is a fork.
+        ReadOnlyError
+            The repository's status is read-only.
+        """
+        return str(self._engine.flush(message, _checked(message, metadata)))
+
+    flush_async = async_form(flush)
+
+    def move(self, from_path: str, to_path: str) -> None:
+        """Move a group or array, with everything below it, or give it another name.
+
+        Only in a session from `Repository.rearrange_session`. Nothing is copied: nodes keep their ids,
+        and chunks stay where they are.
+
+        Parameters
+        ----------
+        from_path
+            The absolute path of a node.
+        to_path
+            Its new absolute path. Nothing is there yet, and its parent is a group.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is nothing at `from_path`.
+        AlreadyExistsError
+            There is something at `to_path`, or below it.
+        SessionStateError
+            `to_path` is `from_path` or below it, or not in a group; or this is no rearrange session.
+        ReadOnlyError
+            The session is read-only.
+        FormatError
+            The repository is of spec version 1.
+        """
+        moving.move_node(self._engine, from_path, to_path)
+
+    move_async = async_form(move)
+
     def discard_changes(self) -> None:
         """Forget all changes since the snapshot.
 
@@ -183,7 +287,11 @@ class Session:
         self._engine.discard_changes()
 
     def status(self) -> Diff:
-        """Tell what was changed since the snapshot: nodes created, updated and deleted, chunks written."""
+        """Tell what was changed since the snapshot.
+
+        Nodes that were created, updated, deleted and moved, and chunks that were written or deleted. Of
+        moved nodes it says where each of them was and where it is now, however it got there.
+        """
         return inspecting.status(self._engine)
 
     # -- questions --------------------------------------------------------------------------------
@@ -253,9 +361,15 @@ class Session:
         return html(self._block())
 
 
-def _check_message(message: object) -> None:
+def _checked(message: object, metadata: Mapping[str, Any] | None) -> dict[str, JsonValue]:
+    """Check the message and the metadata of a commit, and return the latter as JSON values."""
     if not isinstance(message, str):
         raise TypeError(f"a commit message is a str, not an instance of {type(message)}")
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"the metadata of a commit is a dict, not an instance of {type(metadata)}")
+    return to_json_object(metadata)
 
 
 def _solver(solver: object) -> ConflictSolver:

@@ -21,8 +21,9 @@ from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._engine.format.chunk_refs import InlineRef, NativeRef, VirtualRef
 from icechunk._engine.session import listing, writing
+from icechunk._engine.session.kinds import NOT_WRITABLE
 from icechunk._engine.session.reading import NOT_LOADED
-from icechunk._engine.session.session import NOT_WRITABLE, EngineSession, Found
+from icechunk._engine.session.session import EngineSession, Found
 from icechunk.abc.storage import Locality
 from icechunk.errors import (
     ErrorKind,

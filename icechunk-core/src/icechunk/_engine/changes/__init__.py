@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from icechunk._engine.changes.change_set import ArrayUpdate, ChangeSet, Move, NewArray, NewGroup
+from icechunk._engine.changes.change_set import ArrayUpdate, ChangeSet, NewArray, NewGroup
 from icechunk._engine.changes.chunk_table import DELETED, ChunkTable
+from icechunk._engine.changes.moves import Moves
 
-__all__ = ["DELETED", "ArrayUpdate", "ChangeSet", "ChunkTable", "Move", "NewArray", "NewGroup"]
+__all__ = ["DELETED", "ArrayUpdate", "ChangeSet", "ChunkTable", "Moves", "NewArray", "NewGroup"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from icechunk._engine.changes.chunk_table import ChunkTable
+from icechunk._engine.changes.moves import Moves
 
 if TYPE_CHECKING:
     from icechunk._engine.format.ids import NodeId
@@ -39,19 +40,13 @@ class ArrayUpdate(NamedTuple):
     dimension_names: tuple[str | None, ...] | None
 
 
-class Move(NamedTuple):
-    """A node that got another path. Identity and chunks are unchanged."""
-
-    from_path: str
-    to_path: str
-
-
 @dataclass(slots=True)
 class ChangeSet:
     """Everything that a session has changed since its base snapshot.
 
     A path can be both deleted and new: the node that was there is gone, another one took its
-    place. Chunks of deleted nodes are not kept.
+    place. Chunks of deleted nodes are not kept. There are moves, or there is everything else: one
+    session never does both.
     """
 
     new_groups: dict[str, NewGroup] = field(default_factory=dict)
@@ -61,7 +56,7 @@ class ChangeSet:
     deleted_groups: dict[str, NodeId] = field(default_factory=dict)
     deleted_arrays: dict[str, NodeId] = field(default_factory=dict)
     chunks: dict[NodeId, ChunkTable] = field(default_factory=dict)
-    moves: list[Move] = field(default_factory=list)
+    moves: Moves = field(default_factory=Moves)
 
     @property
     def is_empty(self) -> bool:

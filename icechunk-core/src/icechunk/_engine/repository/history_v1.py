@@ -22,6 +22,7 @@ from icechunk._engine.format.layout import (
     backup_path,
     branch_ref_path,
     parse_ref_path,
+    snapshot_path,
     tag_ref_path,
     tag_tombstone_path,
 )
@@ -125,6 +126,10 @@ class HistoryV1:
         """Return the tip of a branch that somebody wants to write to."""
         return self.lookup_branch(branch)
 
+    def rearrangeable_tip(self, branch: str) -> SnapshotId:
+        """Refuse: spec 1 has no moves."""
+        raise needs_spec_version_2()
+
     def check_snapshot(self, id: SnapshotId) -> None:
         self._assets.load_snapshot(id)
 
@@ -162,7 +167,9 @@ class HistoryV1:
     def ancestry_of_tag(self, name: str) -> Iterator[NewSnapshot]:
         return self.ancestry(self.lookup_tag(name))
 
-    def has_commit(self, branch: str, id: SnapshotId) -> bool:
+    def has_commit(self, branch: str | None, id: SnapshotId) -> bool:
+        if branch is None:
+            return self._exists(snapshot_path(id))
         ref = self._find(branch_ref_path(branch))
         return ref is not None and self._descends(ref.target, id)
 
@@ -220,9 +227,12 @@ class HistoryV1:
         snapshot: NewSnapshot,
         *,
         expected_tip: SnapshotId,
+        rearranges: bool = False,
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`."""
+        if rearranges:
+            raise needs_spec_version_2()
         path = branch_ref_path(branch)
         ref: _Ref | _Unread | None = _UNREAD
         if check is not None:
@@ -257,6 +267,31 @@ class HistoryV1:
             else:
                 return NewerCommits(ref.target, (), descends=False)
         return NewerCommits(ref.target, newer[::-1])
+
+    def publish_amend(
+        self,
+        branch: str,
+        snapshot: NewSnapshot,
+        *,
+        expected_tip: SnapshotId,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Refuse: the parent of a snapshot is in its file, and commits are never rewritten."""
+        raise needs_spec_version_2()
+
+    def publish_detached(
+        self,
+        snapshot: NewSnapshot,
+        *,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """See `icechunk._engine.session.history.History`: there is nothing to write."""
+        if rearranges:
+            raise needs_spec_version_2()
+        if check is not None:
+            check()
 
     def _move(
         self,

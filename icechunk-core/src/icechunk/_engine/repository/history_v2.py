@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from icechunk._engine.format.repo_info_records import (
     BranchCreated,
     BranchDeleted,
     BranchReset,
+    CommitAmended,
     ConfigChanged,
     NewCommit,
+    NewDetachedSnapshot,
     NewSnapshot,
     TagCreated,
     TagDeleted,
     UpdateKind,
 )
-from icechunk._engine.repository.flags import CREATE_TAG, DELETE_TAG, check_flag
+from icechunk._engine.repository.flags import CREATE_TAG, DELETE_TAG, MOVE_NODE, check_flag
 from icechunk._engine.repository.ops_log import LoggedUpdate, read_ops_log
 from icechunk._engine.repository.ref_errors import (
     branch_not_found,
@@ -29,12 +32,13 @@ from icechunk._engine.repository.ref_errors import (
 from icechunk._engine.repository.repo_file import SPEC_VERSION, Change, RepoFile, check_online
 from icechunk._engine.repository.state import RepositoryState
 from icechunk._engine.session.history import NewerCommit, NewerCommits
+from icechunk._engine.session.kinds import amend_of_first_commit
 from icechunk.errors import AlreadyExistsError, ErrorKind
 
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
     from icechunk._engine.format.ids import SnapshotId
-    from icechunk._engine.format.repo_info import RepoInfo
+    from icechunk._engine.format.repo_info import RepoInfo, SnapshotInfoRecord
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.repository.records import SnapshotRecord
 
@@ -81,6 +85,13 @@ class HistoryV2:
         check_online(info.status, "Cannot create writable session")
         return _found(info.branches, branch)
 
+    def rearrangeable_tip(self, branch: str) -> SnapshotId:
+        """Return the tip of a branch that somebody wants to move nodes on."""
+        info = self._repo.load()
+        check_online(info.status, "Cannot create rearrange session")
+        check_flag(MOVE_NODE, info, "create rearrange session")
+        return _found(info.branches, branch)
+
     def lookup_snapshot(self, id: SnapshotId) -> SnapshotRecord:
         return _record(self._repo.load(), id)
 
@@ -101,7 +112,7 @@ class HistoryV2:
         info = self._repo.load()
         return iter(info.ancestry(_found(info.tags, name)))
 
-    def has_commit(self, branch: str, id: SnapshotId) -> bool:
+    def has_commit(self, branch: str | None, id: SnapshotId) -> bool:
         return self._repo.load().find_snapshot(id) is not None
 
     @property
@@ -191,22 +202,65 @@ class HistoryV2:
         snapshot: NewSnapshot,
         *,
         expected_tip: SnapshotId,
+        rearranges: bool = False,
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`."""
 
         def change(now: Change) -> RepoInfo:
-            tip = now.info.branches.get(branch)
-            if tip is None:
-                raise branch_not_found(branch)
-            if tip != expected_tip:
-                raise commit_conflict(expected_tip, tip)
+            _check_commit(now.info, branch, expected_tip, rearranges=rearranges)
             return self._changed(
                 now,
                 NewCommit(branch, snapshot.id),
                 add_snapshots=[snapshot],
                 branches={**now.info.branches, branch: snapshot.id},
             )
+
+        self._repo.update(change, check=check)
+
+    def publish_amend(
+        self,
+        branch: str,
+        snapshot: NewSnapshot,
+        *,
+        expected_tip: SnapshotId,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """See `icechunk._engine.session.history.History`."""
+
+        def change(now: Change) -> RepoInfo:
+            _check_commit(now.info, branch, expected_tip, rearranges=rearranges)
+            replaced = _record(now.info, expected_tip)
+            if replaced.parent_id is None:
+                raise amend_of_first_commit()
+            amended = replace(
+                snapshot,
+                parent_id=replaced.parent_id,
+                pruned_ancestor_tx_logs=replaced.pruned_ancestor_tx_logs,
+            )
+            return self._changed(
+                now,
+                CommitAmended(branch, expected_tip, snapshot.id),
+                add_snapshots=[amended],
+                branches={**now.info.branches, branch: snapshot.id},
+            )
+
+        self._repo.update(change, check=check)
+
+    def publish_detached(
+        self,
+        snapshot: NewSnapshot,
+        *,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """See `icechunk._engine.session.history.History`."""
+
+        def change(now: Change) -> RepoInfo:
+            if rearranges:
+                check_flag(MOVE_NODE, now.info, "flush rearrange session")
+            return self._changed(now, NewDetachedSnapshot(snapshot.id), add_snapshots=[snapshot])
 
         self._repo.update(change, check=check)
 
@@ -251,8 +305,19 @@ def _found(refs: Mapping[str, SnapshotId], name: str) -> SnapshotId:
     return id
 
 
-def _record(info: RepoInfo, id: SnapshotId) -> SnapshotRecord:
+def _record(info: RepoInfo, id: SnapshotId) -> SnapshotInfoRecord:
     record = info.find_snapshot(id)
     if record is None:
         raise snapshot_not_found(id)
     return record
+
+
+def _check_commit(info: RepoInfo, branch: str, expected_tip: SnapshotId, *, rearranges: bool) -> None:
+    """Raise unless a commit may be put on top of `expected_tip`, or in its place."""
+    if rearranges:
+        check_flag(MOVE_NODE, info, "commit rearrange session")
+    tip = info.branches.get(branch)
+    if tip is None:
+        raise branch_not_found(branch)
+    if tip != expected_tip:
+        raise commit_conflict(expected_tip, tip)

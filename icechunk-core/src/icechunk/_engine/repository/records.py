@@ -64,6 +64,10 @@ class RefsAndHistory(Protocol):
         """Return the tip of a branch to write to; ReadOnlyError if the status forbids that."""
         ...
 
+    def rearrangeable_tip(self, branch: str) -> SnapshotId:
+        """Return the tip of a branch to move nodes on, if that is allowed in this repository."""
+        ...
+
     def check_snapshot(self, id: SnapshotId) -> None:
         """Raise unless the snapshot is one of this repository's."""
         ...
@@ -89,9 +93,26 @@ class RefsAndHistory(Protocol):
         snapshot: NewSnapshot,
         *,
         expected_tip: SnapshotId,
+        rearranges: bool = False,
         check: Callable[[], None] | None = None,
     ) -> None: ...
-    def has_commit(self, branch: str, id: SnapshotId) -> bool: ...
+    def publish_amend(
+        self,
+        branch: str,
+        snapshot: NewSnapshot,
+        *,
+        expected_tip: SnapshotId,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None: ...
+    def publish_detached(
+        self,
+        snapshot: NewSnapshot,
+        *,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None: ...
+    def has_commit(self, branch: str | None, id: SnapshotId) -> bool: ...
     def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None: ...
 
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None: ...

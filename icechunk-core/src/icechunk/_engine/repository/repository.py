@@ -20,6 +20,7 @@ from icechunk._engine.repository.opening import (
     find_repository,
 )
 from icechunk._engine.repository.repo_file import RepoFile
+from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
 from icechunk._values.config_document import config_from_document, config_to_document
 from icechunk._values.effective import EffectiveSettings
@@ -59,6 +60,8 @@ class EngineRepository:
         self.assets = assets
         self.history = history
         self.config = config
+        self.default_commit_metadata: Mapping[str, JsonValue] = {}
+        """What the metadata of commits begins with, in sessions that are made from now on."""
 
     @property
     def location(self) -> Location:
@@ -305,7 +308,7 @@ class EngineRepository:
 
     def readonly_session(self, id: SnapshotId) -> EngineSession:
         """Make a session that reads a snapshot, which exists. No I/O."""
-        return EngineSession.read_only(self.assets, self.history, id, config=self.config)
+        return EngineSession(self.assets, self.history, id, config=self.config, kind=SessionKind.READ_ONLY)
 
     def writable_session(self, branch: str) -> EngineSession:
         """Make a session that can commit to a branch. One conditional GET.
@@ -318,8 +321,33 @@ class EngineRepository:
             The storage or the repository's status is read-only.
         """
         self._check_can_write()
-        tip = self.history.writable_tip(branch)
-        return EngineSession.writable(self.assets, self.history, branch, tip, config=self.config)
+        return self._session_on(branch, self.history.writable_tip(branch), SessionKind.EDIT)
+
+    def rearrange_session(self, branch: str) -> EngineSession:
+        """Make a session that can move nodes, and commit that to a branch. One conditional GET.
+
+        Raises
+        ------
+        FormatError
+            The repository is of spec version 1.
+        SessionStateError
+            A feature flag forbids it.
+        RefNotFoundError, ReadOnlyError
+            As for `writable_session`.
+        """
+        self._check_can_write()
+        return self._session_on(branch, self.history.rearrangeable_tip(branch), SessionKind.REARRANGE)
+
+    def _session_on(self, branch: str, tip: SnapshotId, kind: SessionKind) -> EngineSession:
+        return EngineSession(
+            self.assets,
+            self.history,
+            tip,
+            config=self.config,
+            kind=kind,
+            branch=branch,
+            default_metadata=self.default_commit_metadata,
+        )
 
 
 def _find(location: Location, config: RepositoryConfig | None) -> tuple[Found | None, Assets]:

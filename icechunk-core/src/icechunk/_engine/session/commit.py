@@ -1,4 +1,6 @@
-"""Turns a session's change set into a new snapshot, and has the history point a branch to it.
+"""Turns a session's change set into a new snapshot, and has the history publish it.
+
+Commit, amend and flush differ in what the history makes of the snapshot, and in the transaction log.
 
 Protocol 3.4 and 3.5. Manifests, transaction log and snapshot do not depend on each other's being
 there, so they go out together; the history comes last, when all of them are.
@@ -10,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from icechunk._engine.assets.clock import now_after, time_text
 from icechunk._engine.assets.fanout import run_all
-from icechunk._engine.format.ids import ManifestId, SnapshotId
+from icechunk._engine.format.ids import INITIAL_SNAPSHOT_ID, ManifestId, SnapshotId
 from icechunk._engine.format.manifest import LocationCompression, encode_manifest
 from icechunk._engine.format.manifest_splicing import encode_few_refs, splice_manifest
 from icechunk._engine.format.repo_info_records import NewSnapshot
@@ -25,9 +27,17 @@ from icechunk._engine.format.snapshot_records import (
     ManifestFileInfo,
     ManifestRef,
 )
-from icechunk._engine.format.transaction_log import TransactionLog
-from icechunk._engine.format.values import to_json_object
+from icechunk._engine.session.kinds import (
+    SessionKind,
+    amend_of_first_commit,
+    commit_refused,
+    edit_refused,
+    flush_refused,
+    needs_spec_2,
+)
+from icechunk._engine.session.logs import log_of, merged_logs
 from icechunk._engine.session.manifests import ArrayPlan, build_manifests, extents_after, extents_of
+from icechunk._engine.session.rearranged import moved_nodes
 from icechunk._engine.session.splitting import BoxGrid, tight_extents
 from icechunk._values.splitting import box_edges
 from icechunk.abc.storage import Locality
@@ -50,6 +60,7 @@ if TYPE_CHECKING:
     from icechunk._engine.format.manifest import Manifest
     from icechunk._engine.format.snapshot import Snapshot
     from icechunk._engine.format.snapshot_records import Node
+    from icechunk._engine.format.transaction_log import TransactionLog
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.session.session import EngineSession
     from icechunk._engine.session.splitting import Coords
@@ -72,45 +83,115 @@ _MAX_HELD_BYTES = 64 * 2**20
 def commit_session(
     session: EngineSession,
     message: str,
-    metadata: Mapping[str, object] | None,
+    metadata: Mapping[str, JsonValue] | None,
     *,
     allow_empty: bool,
 ) -> SnapshotId:
     """Write the session's changes as a new snapshot, and point its branch to it.
 
-    The caller has made sure that the session is writable, that nobody edits it meanwhile, and
-    makes it read-only afterwards. If this raises, what was written is garbage that nothing refers
-    to, and the session is as it was.
+    The caller has made sure that nobody edits the session meanwhile, and makes it read-only
+    afterwards. If this raises, what was written is garbage that nothing refers to, and the session
+    is as it was. The same holds for `amend_session` and `flush_session`.
 
     Raises
     ------
     SessionStateError
-        Nothing has changed, and not `allow_empty`.
+        The session has no branch; or nothing has changed, and not `allow_empty`.
     ConflictError
         Somebody else has moved the branch.
     FormatError
         Of kind ``snapshot-timestamp``: the clock is wrong.
     """
+    branch = _branch_to_commit_to(session, allow_empty=allow_empty)
+    snapshot = write_changes(session, message, _properties(session, metadata))
+    publish = partial(session.history.publish_commit, branch, snapshot, expected_tip=session.snapshot_id)
+    return _published(session, snapshot, publish)
+
+
+def amend_session(
+    session: EngineSession,
+    message: str,
+    metadata: Mapping[str, JsonValue] | None,
+    *,
+    allow_empty: bool,
+) -> SnapshotId:
+    """Write a new snapshot that takes the place of the session's base, which is its branch's tip.
+
+    Its transaction log says what both have changed.
+
+    Raises
+    ------
+    FormatError
+        The repository is of spec version 1; or as for a commit.
+    SessionStateError
+        As for a commit; or the base is the first snapshot of the repository; or it has moved
+        nodes, and this session does anything else.
+    ConflictError
+        Somebody else has moved the branch.
+    """
+    if session.spec_version < 2:
+        raise needs_spec_2()
+    branch = _branch_to_commit_to(session, allow_empty=allow_empty)
+    if session.snapshot_id == INITIAL_SNAPSHOT_ID:
+        raise amend_of_first_commit()
+    previous = session.assets.load_transaction_log(session.snapshot_id)
+    if previous.moved_nodes and session.kind is not SessionKind.REARRANGE:
+        raise edit_refused(SessionKind.REARRANGE, prefix="session error: ")
+    snapshot = write_changes(session, message, _properties(session, metadata), previous=previous)
+    publish = partial(session.history.publish_amend, branch, snapshot, expected_tip=session.snapshot_id)
+    return _published(session, snapshot, publish)
+
+
+def flush_session(
+    session: EngineSession, message: str, metadata: Mapping[str, JsonValue] | None
+) -> SnapshotId:
+    """Write the state of the session as a new snapshot that no ref leads to, changed or not.
+
+    Raises
+    ------
+    IcechunkError
+        The session is a fork.
+    FormatError
+        Of kind ``snapshot-timestamp``: the clock is wrong.
+    """
+    if session.kind is SessionKind.FORK:
+        raise flush_refused()
+    snapshot = write_changes(session, message, _properties(session, metadata))
+    return _published(session, snapshot, partial(session.history.publish_detached, snapshot))
+
+
+def _branch_to_commit_to(session: EngineSession, *, allow_empty: bool) -> str:
     if session.branch is None:
-        raise SessionStateError("session error: not on a branch", kind=ErrorKind.NOT_ON_BRANCH)
+        raise commit_refused()
     if session.changes.is_empty and not allow_empty:
         raise SessionStateError(
             "session error: cannot commit, no changes made to the session "
             "(use `allow_empty=true` to commit anyway)",
             kind=ErrorKind.NO_CHANGES_TO_COMMIT,
         )
-    properties = to_json_object(metadata or {})
-    snapshot = write_changes(session, message, properties)
+    return session.branch
+
+
+def _properties(session: EngineSession, metadata: Mapping[str, JsonValue] | None) -> dict[str, JsonValue]:
+    return {**session.default_metadata, **(metadata or {})}
+
+
+class _Publish(Protocol):
+    """What the history does with a written snapshot."""
+
+    def __call__(self, *, rearranges: bool, check: Callable[[], None] | None) -> None: ...
+
+
+def _published(session: EngineSession, snapshot: NewSnapshot, publish: _Publish) -> SnapshotId:
+    """Have the history publish a snapshot, and find out whether it did if it does not say so."""
     check = None
     if session.assets.locality is Locality.REMOTE:
         check = partial(_check_storage_clock, session.assets, snapshot)
     try:
-        session.history.publish_commit(
-            session.branch, snapshot, expected_tip=session.snapshot_id, check=check
-        )
+        publish(rearranges=session.kind is SessionKind.REARRANGE, check=check)
     except ConflictError:
         raise
-    except (ReadOnlyError, RefNotFoundError) as error:
+    except (ReadOnlyError, RefNotFoundError, SessionStateError) as error:
         raise type(error)(f"session error: {error.message}", kind=error.kind) from None
     except BaseException as error:
         # Ctrl-C, or storage that fails for good after its answer was lost: the history knows.
@@ -124,7 +205,7 @@ def commit_session(
 
 def _is_in_the_history(session: EngineSession, id: SnapshotId) -> bool:
     try:
-        return session.branch is not None and session.history.has_commit(session.branch, id)
+        return session.history.has_commit(session.branch, id)
     except IcechunkError:
         # It cannot be asked either. The session stays writable; if the commit is there after
         # all, the next one is a conflict that names it.
@@ -143,25 +224,32 @@ def _check_storage_clock(assets: Assets, snapshot: NewSnapshot) -> None:
         )
 
 
-def write_changes(session: EngineSession, message: str, metadata: dict[str, JsonValue]) -> NewSnapshot:
+def write_changes(
+    session: EngineSession,
+    message: str,
+    metadata: dict[str, JsonValue],
+    *,
+    previous: TransactionLog | None = None,
+) -> NewSnapshot:
     """Write what the session has changed: manifests, transaction log and snapshot.
 
-    All of them are there when this returns; nothing refers to them yet.
+    All of them are there when this returns; nothing refers to them yet. The log includes
+    `previous`, if that is given.
     """
     assets, changes, spec_version = session.assets, session.changes, session.spec_version
     base = session.base()
     manifests = _Manifests(assets, session.config, spec_version)
     nodes = _changed_nodes(session, base, manifests)
-    log = TransactionLog(
-        id=SnapshotId.random(),
-        new_groups=[group.id for group in changes.new_groups.values()],
-        new_arrays=[array.id for array in changes.new_arrays.values()],
-        deleted_groups=list(changes.deleted_groups.values()),
-        deleted_arrays=list(changes.deleted_arrays.values()),
-        updated_groups=list(changes.updated_groups),
-        updated_arrays=list(changes.updated_arrays),
+    moved = list(moved_nodes(base, changes.moves))
+    nodes.update((node.path, replace(node.before, path=node.path)) for node in moved)
+    log = log_of(
+        SnapshotId.random(),
+        changes,
         updated_chunks=manifests.touched,
+        moved_nodes=[node.record for node in moved],
     )
+    if previous is not None:
+        log = merged_logs(previous, log)
     flushed_at = now_after(base.flushed_at)
     if flushed_at <= base.flushed_at:
         raise FormatError(
@@ -176,6 +264,7 @@ def write_changes(session: EngineSession, message: str, metadata: dict[str, Json
         for path, id in deleted.items()
         if path not in nodes and is_at(base, path, id)
     ]
+    removed += [node.before.path for node in moved if node.before.path not in nodes]
     snapshot = rewrite_snapshot(
         base,
         id=log.id,

@@ -50,6 +50,7 @@ class History(Protocol):
         snapshot: NewSnapshot,
         *,
         expected_tip: SnapshotId,
+        rearranges: bool = False,
         check: Callable[[], None] | None = None,
     ) -> None:
         """Make a written snapshot the tip of a branch, atomically.
@@ -57,6 +58,7 @@ class History(Protocol):
         Returns only when the commit is in the history, for good. When an answer of the storage
         is lost, the history is read again to find out what became of it. `check` is one more
         thing to find out before anything is changed; it may run beside the first read.
+        `rearranges`: it is that of a session that moves nodes, which can be forbidden.
 
         Raises
         ------
@@ -67,11 +69,44 @@ class History(Protocol):
             The branch is gone (spec 2).
         ReadOnlyError
             The status of the repository is read-only.
+        SessionStateError
+            It `rearranges`, and a feature flag forbids that.
         """
         ...
 
-    def has_commit(self, branch: str, id: SnapshotId) -> bool:
-        """Tell whether a snapshot has become part of the history, asking storage."""
+    def publish_amend(
+        self,
+        branch: str,
+        snapshot: NewSnapshot,
+        *,
+        expected_tip: SnapshotId,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Put a written snapshot in the place of a branch's tip: its parent becomes that of the tip.
+
+        For everything else see `publish_commit`. Not in spec 1.
+        """
+        ...
+
+    def publish_detached(
+        self,
+        snapshot: NewSnapshot,
+        *,
+        rearranges: bool = False,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Make a written snapshot known, without any ref that leads to it.
+
+        For everything else see `publish_commit`. In spec 1 all snapshots that are there are known.
+        """
+        ...
+
+    def has_commit(self, branch: str | None, id: SnapshotId) -> bool:
+        """Tell whether a snapshot has become part of the history, asking storage.
+
+        `branch`: where it was to be published, if on a branch.
+        """
         ...
 
     def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:

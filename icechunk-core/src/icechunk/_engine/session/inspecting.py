@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icechunk._engine.format.chunk_refs import InlineRef, NativeRef
+from icechunk._engine.format.transaction_log import TransactionLog
 from icechunk._engine.session.commit import is_at
-from icechunk._engine.session.keys import chunk_keys, normal_path
+from icechunk._engine.session.keys import absolute_path, chunk_keys
 from icechunk._engine.session.reading import ArrayEntry
+from icechunk._engine.session.rearranged import moved_nodes
 from icechunk._engine.session.session import node_not_found, not_an_array
 from icechunk._values.diff import Diff
 from icechunk._values.enums import ChunkType
-from icechunk.errors import ErrorKind, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from icechunk._engine.changes import Moves
     from icechunk._engine.format.ids import NodeId
+    from icechunk._engine.format.snapshot import Snapshot
     from icechunk._engine.session.session import EngineSession
 
 
@@ -52,8 +55,14 @@ def status(session: EngineSession) -> Diff:
         updated_chunks={
             path: table.touched_coords(ndim_of(path)) for path, table in chunk_paths if path is not None
         },
-        moved_nodes=list(changes.moves),
+        moved_nodes=_moves(base, changes.moves),
     )
+
+
+def _moves(base: Snapshot, moves: Moves) -> list[tuple[str, str]]:
+    """Return from where to where each node was moved, in the order of a transaction log."""
+    log = TransactionLog(id=base.id, moved_nodes=[node.record for node in moved_nodes(base, moves)])
+    return [(move.from_path, move.to_path) for move in log.moved_nodes]
 
 
 def node_id(session: EngineSession, path: str) -> NodeId:
@@ -68,7 +77,7 @@ def node_id(session: EngineSession, path: str) -> NodeId:
     """
     node = session.find_node(absolute_path(path))
     if node is None:
-        raise node_not_found(path)
+        raise node_not_found(path, prefix="session error: ")
     return node.id
 
 
@@ -84,7 +93,7 @@ def chunk_type(session: EngineSession, path: str, coords: Sequence[int]) -> Chun
     """
     node = session.find_node(absolute_path(path))
     if node is None:
-        raise node_not_found(path)
+        raise node_not_found(path, prefix="session error: ")
     if not isinstance(node, ArrayEntry):
         raise not_an_array(path)
     place = tuple(map(int, coords))
@@ -97,25 +106,6 @@ def chunk_type(session: EngineSession, path: str, coords: Sequence[int]) -> Chun
     if isinstance(ref, InlineRef):
         return ChunkType.inline
     return ChunkType.native if isinstance(ref, NativeRef) else ChunkType.virtual
-
-
-def absolute_path(path: str) -> str:
-    """Check a path that a user gave.
-
-    Raises
-    ------
-    InvalidInputError
-        It does not begin with a slash, or has `..` in it.
-    """
-    if not path.startswith("/"):
-        raise InvalidInputError(
-            f"could not create path from prefix: path must start with a `/` character, found `{path}`",
-            kind=ErrorKind.INVALID_PATH,
-        )
-    normal = normal_path(path)
-    if normal is None:
-        raise InvalidInputError(f"`..` is no part of a path: `{path}`", kind=ErrorKind.INVALID_PATH)
-    return normal
 
 
 def _known(paths: map[str | None]) -> list[str]:

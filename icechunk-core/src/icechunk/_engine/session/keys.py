@@ -105,6 +105,28 @@ def normal_path(text: str) -> str | None:
     return "/" + "/".join(segments)
 
 
+def absolute_path(path: str) -> str:
+    """Check a path that a user gave.
+
+    Raises
+    ------
+    InvalidInputError
+        It does not begin with a slash, or has `..` in it.
+    """
+    if not path.startswith("/"):
+        raise InvalidInputError(
+            f"could not create path from prefix: path must start with a `/` character, found `{path}`",
+            kind=ErrorKind.INVALID_PATH,
+        )
+    normal = normal_path(path)
+    if normal is None:
+        raise InvalidInputError(
+            f"could not create path from prefix: path must not have `..` in it: `{path}`",
+            kind=ErrorKind.INVALID_PATH,
+        )
+    return normal
+
+
 def _key_path(head: str, key: str) -> str:
     path = normal_path(head)
     if path is None:

@@ -17,6 +17,7 @@ from icechunk._engine.session.keys import (
     parse_coords,
 )
 from icechunk._engine.session.reading import ArrayEntry, Entry
+from icechunk._engine.session.rearranged import paths_under
 from icechunk._engine.session.splitting import Coords, row_keys
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 def nodes_within(session: EngineSession, path: str) -> list[Entry]:
     """Return the node at `path`, if there is one, and every node below it, parents first."""
     paths = {path}
-    paths.update(session.base().paths_under(path))
     below = _directory(path)
     changes = session.changes
+    paths.update(paths_under(session.base(), changes.moves, path))
     for created in (changes.new_arrays, changes.new_groups):
         paths.update([new for new in created.copy() if new.startswith(below)])
     entries = (session.find_node(each) for each in sorted(paths))
@@ -43,7 +44,10 @@ def child_names(session: EngineSession, path: str) -> set[str]:
     below = _directory(path)
     changes = session.changes
     names: set[str] = set()
-    if changes.deleted_arrays or changes.deleted_groups:
+    if changes.moves:
+        for descendant in paths_under(session.base(), changes.moves, path):
+            names.add(descendant[len(below) :].partition("/")[0])
+    elif changes.deleted_arrays or changes.deleted_groups:
         for name in _base_child_names(session.base(), below):
             child = below + name
             if session.find_node(child) is not None or any(

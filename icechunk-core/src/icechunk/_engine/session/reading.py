@@ -235,7 +235,8 @@ class Base:
         new_group = changes.new_groups.get(path)
         if new_group is not None:
             return GroupEntry(new_group.id, path, new_group.user_data, in_base=False)
-        node = self.snapshot.find_node(path)
+        origin = changes.moves.origin(path) if changes.moves else path
+        node = None if origin is None else self.snapshot.find_node(origin)
         if node is None or (changes.is_deleted(path) and changes.deletes(path, node.id)):
             return None
         if not isinstance(node, ArrayNode):

@@ -15,6 +15,7 @@ from icechunk._engine.assets.fanout import run_all
 from icechunk._engine.session.conflict_detection import Found, find_conflicts
 from icechunk._engine.session.conflict_solving import solve
 from icechunk._engine.session.conflict_views import OpenStore, Sides
+from icechunk._engine.session.kinds import commit_refused
 from icechunk._values.conflicts import Conflict, ConflictType
 from icechunk.abc.storage import Locality
 from icechunk.errors import (
@@ -28,6 +29,7 @@ from icechunk.errors import (
 if TYPE_CHECKING:
     from icechunk._engine.format.ids import SnapshotId
     from icechunk._engine.format.transaction_log import TransactionLog
+    from icechunk._engine.format.values import JsonValue
     from icechunk._engine.session.history import NewerCommit
     from icechunk._engine.session.session import EngineSession
     from icechunk.abc.conflicts import ConflictSolver
@@ -56,13 +58,15 @@ def rebase(session: EngineSession, solver: ConflictSolver, open_store: OpenStore
         There are conflicts that the solver does not solve.
     """
     with session.publishing():
+        if session.branch is None:
+            raise commit_refused()
         return _rebase(session, solver, open_store)
 
 
 def commit_rebasing(
     session: EngineSession,
     message: str,
-    metadata: Mapping[str, object] | None,
+    metadata: Mapping[str, JsonValue],
     *,
     solver: ConflictSolver,
     tries: int,
@@ -78,18 +82,17 @@ def commit_rebasing(
     RebaseFailedError
         There are conflicts that the solver does not solve.
     """
-    given = dict(metadata or {})
     for attempt in range(tries):
         try:
-            return session.commit(message, _with_attempts(given, attempt), allow_empty=allow_empty)
+            return session.commit(message, _with_attempts(metadata, attempt), allow_empty=allow_empty)
         except ConflictError as error:
             if not rebase(session, solver, open_store) and error.actual_parent is None:
                 # The branch is gone (spec 1): no number of tries brings it back.
                 raise
-    return session.commit(message, _with_attempts(given, tries), allow_empty=allow_empty)
+    return session.commit(message, _with_attempts(metadata, tries), allow_empty=allow_empty)
 
 
-def _with_attempts(metadata: Mapping[str, object], attempt: int) -> dict[str, object]:
+def _with_attempts(metadata: Mapping[str, JsonValue], attempt: int) -> dict[str, JsonValue]:
     there = metadata.get(_OURS)
     fields = dict(there) if isinstance(there, Mapping) else {}
     return {**metadata, _OURS: {**fields, _ATTEMPTS: attempt}}

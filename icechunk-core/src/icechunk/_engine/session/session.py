@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from icechunk._engine.assets.after_fork import remake_after_fork
@@ -24,6 +25,7 @@ from icechunk._engine.session.keys import (
     parse_coords,
     parse_key,
 )
+from icechunk._engine.session.kinds import SessionKind, being_committed, edit_refused, move_refused
 from icechunk._engine.session.reading import (
     NOT_LOADED,
     ArrayEntry,
@@ -37,15 +39,15 @@ from icechunk.errors import (
     ErrorKind,
     InvalidInputError,
     NodeNotFoundError,
-    ReadOnlyError,
-    SessionStateError,
 )
 
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
+    from icechunk._engine.changes import Moves
     from icechunk._engine.format.ids import NodeId, SnapshotId
     from icechunk._engine.format.snapshot import Snapshot
     from icechunk._engine.format.snapshot_records import Node
+    from icechunk._engine.format.values import JsonValue
     from icechunk._engine.session.history import History
     from icechunk._values.repository_config import RepositoryConfig
     from icechunk.abc.storage import Buffer
@@ -61,11 +63,8 @@ _MAX_MEMO = 2**16
 # Semantics, section 3: so many that the user should know that all of them are in memory.
 _MANY_CHUNK_CHANGES = 50_000_000
 
-NOT_WRITABLE = "Read only sessions cannot modify the repository"
-_COMMIT_NOT_ALLOWED = (
-    "session error: commits are not allowed on read-only or forked sessions, merge forked sessions "
-    "back into the base session before committing"
-)
+_EDITABLE = frozenset({SessionKind.EDIT, SessionKind.FORK})
+
 _PICKLE_WRITABLE = (
     "You must opt-in to pickle writable sessions in a distributed context using Session.fork(). "
     "A writable session that was copied to another process could not tell this one what it wrote."
@@ -75,9 +74,19 @@ _PICKLE_WRITABLE = (
 class EngineSession:
     """What reads and writes go through; see the module's docstring.
 
-    Use the constructors `read_only` and `writable`. `assets`, `history` and `config` are those of
-    the repository handle that the session comes from. After a commit the session is read-only, at
-    the new snapshot.
+    `assets`, `history` and `config` are those of the repository handle that the session comes from.
+    After a commit, an amend or a flush the session is read-only, at the new snapshot.
+
+    Parameters
+    ----------
+    kind
+        What the session is for.
+    branch
+        Where commits go to, if they go anywhere.
+    default_metadata
+        What the metadata of commits begins with.
+    changes
+        What the session has changed already: that of a fork that was pickled.
     """
 
     def __init__(
@@ -87,15 +96,20 @@ class EngineSession:
         snapshot_id: SnapshotId,
         *,
         config: RepositoryConfig,
-        branch: str | None,
+        kind: SessionKind,
+        branch: str | None = None,
+        default_metadata: Mapping[str, JsonValue] = MappingProxyType({}),
+        changes: ChangeSet | None = None,
     ) -> None:
         self.assets = assets
         self.history = history
         self.config = config
+        self.kind = kind
         self.snapshot_id = snapshot_id
         self.branch = branch
-        self.changes = ChangeSet()
-        self._can_edit = branch is not None
+        self.default_metadata = default_metadata
+        self.changes = ChangeSet() if changes is None else changes
+        self._can_edit = kind in _EDITABLE
         self._is_committing = False
         self._num_chunk_changes = 0
         self._base: Base | None = None
@@ -107,41 +121,21 @@ class EngineSession:
         self._lock = threading.Lock()
         remake_after_fork(self)
 
-    @classmethod
-    def read_only(
-        cls, assets: Assets, history: History, snapshot_id: SnapshotId, *, config: RepositoryConfig
-    ) -> EngineSession:
-        """Make a session that only reads."""
-        return cls(assets, history, snapshot_id, config=config, branch=None)
-
-    @classmethod
-    def writable(
-        cls,
-        assets: Assets,
-        history: History,
-        branch: str,
-        snapshot_id: SnapshotId,
-        *,
-        config: RepositoryConfig,
-    ) -> EngineSession:
-        """Make a session that can commit to `branch`, whose tip is `snapshot_id`."""
-        return cls(assets, history, snapshot_id, config=config, branch=branch)
-
     def remake_after_fork(self) -> None:
         """Take a new lock in a forked child: the parent's may have been held."""
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        if not self.is_read_only:
+        if self.kind is not SessionKind.READ_ONLY:
             raise ValueError(_PICKLE_WRITABLE)
-        return _unpickled, (self.assets, self.history, self.snapshot_id, self.config)
+        return _unpickled, (self.assets, self.history, self.snapshot_id, self.config, self.kind)
 
     # -- state ------------------------------------------------------------------------------------
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the session never was, or no longer is, writable."""
-        return self.branch is None
+        """Whether the session never was, or no longer is, one that can change anything."""
+        return self.kind is SessionKind.READ_ONLY
 
     @property
     def spec_version(self) -> int:
@@ -179,12 +173,16 @@ class EngineSession:
 
     def discard_changes(self) -> None:
         """Forget every change. Native chunks that were written stay behind as garbage."""
-        with self.editing():
+        if self.is_read_only:
+            raise edit_refused(self.kind, prefix="session error: ")
+        with self._lock:
+            self._check_not_committing()
             self.changes = ChangeSet()
             self._num_chunk_changes = 0
+            self._forget_nodes()
 
     def commit(
-        self, message: str, metadata: Mapping[str, object] | None = None, *, allow_empty: bool = False
+        self, message: str, metadata: Mapping[str, JsonValue] | None = None, *, allow_empty: bool = False
     ) -> SnapshotId:
         """Write the change set as a new snapshot, and move the branch to it.
 
@@ -194,12 +192,44 @@ class EngineSession:
         Raises
         ------
         SessionStateError
-            The session is read-only, or has no changes.
+            The session has no branch, or no changes.
         ConflictError
             Somebody else has committed to the branch.
         """
         with self.publishing():
             id = committing.commit_session(self, message, metadata, allow_empty=allow_empty)
+            self.become_read_only(id)
+        return id
+
+    def amend(
+        self, message: str, metadata: Mapping[str, JsonValue] | None = None, *, allow_empty: bool = False
+    ) -> SnapshotId:
+        """As `commit`, but the new snapshot takes the place of the branch's tip.
+
+        Raises
+        ------
+        FormatError
+            The repository is of spec version 1.
+        SessionStateError
+            As for a commit; or the tip is the first snapshot of the repository, or has moved nodes.
+        ConflictError
+            Somebody else has committed to the branch.
+        """
+        with self.publishing():
+            id = committing.amend_session(self, message, metadata, allow_empty=allow_empty)
+            self.become_read_only(id)
+        return id
+
+    def flush(self, message: str, metadata: Mapping[str, JsonValue] | None = None) -> SnapshotId:
+        """Write the state of the session as a new snapshot that is on no branch.
+
+        Raises
+        ------
+        IcechunkError
+            The session is a fork.
+        """
+        with self.publishing():
+            id = committing.flush_session(self, message, metadata)
             self.become_read_only(id)
         return id
 
@@ -210,12 +240,10 @@ class EngineSession:
         Raises
         ------
         SessionStateError
-            The session has no branch, or another thread is at it already.
+            Another thread is at it already.
         """
-        if self.is_read_only:
-            raise SessionStateError(_COMMIT_NOT_ALLOWED, kind=ErrorKind.COMMIT_NOT_ALLOWED)
         with self._lock:
-            self._check_editable()
+            self._check_not_committing()
             self._can_edit = False
             self._is_committing = True
         try:
@@ -224,7 +252,7 @@ class EngineSession:
             # After Ctrl-C, too: a session that did not commit stays usable.
             with self._lock:
                 self._is_committing = False
-                self._can_edit = self.branch is not None
+                self._can_edit = self.kind in _EDITABLE
 
     def move_base(self, snapshot_id: SnapshotId) -> None:
         """Go on from another snapshot with the same changes, which have been made to fit it."""
@@ -235,18 +263,21 @@ class EngineSession:
 
     def reading(self, snapshot_id: SnapshotId) -> EngineSession:
         """Make a session that reads another snapshot of the repository."""
-        return EngineSession.read_only(self.assets, self.history, snapshot_id, config=self.config)
+        return EngineSession(
+            self.assets, self.history, snapshot_id, config=self.config, kind=SessionKind.READ_ONLY
+        )
 
     def scratch(self) -> EngineSession:
         """Make a session for changes to the same snapshot that are not to be committed."""
         return EngineSession(
-            self.assets, self.history, self.snapshot_id, config=self.config, branch="scratch"
+            self.assets, self.history, self.snapshot_id, config=self.config, kind=SessionKind.FORK
         )
 
     def become_read_only(self, snapshot_id: SnapshotId) -> None:
         """Go on as a session that reads a snapshot which has all the changes of this one."""
         with self._lock:
             self.branch = None
+            self.kind = SessionKind.READ_ONLY
             self._can_edit = False
             # The base before the changes: readers take no lock, and the old changes over the new
             # base are what they saw all along, the old base alone is not.
@@ -264,12 +295,32 @@ class EngineSession:
         ReadOnlyError
             The session is read-only.
         SessionStateError
-            It is being committed.
+            It is for moves, or it is being committed.
         """
         with self._lock:
             self._check_editable()
             try:
                 yield self.changes
+            finally:
+                self._forget_nodes()
+
+    @contextmanager
+    def moving(self) -> Iterator[Moves]:
+        """Hold the lock for a move, and forget what was known of nodes.
+
+        Raises
+        ------
+        ReadOnlyError
+            The session is read-only.
+        SessionStateError
+            It is not for moves, or it is being committed.
+        """
+        with self._lock:
+            self._check_not_committing()
+            if self.kind is not SessionKind.REARRANGE:
+                raise move_refused(self.kind)
+            try:
+                yield self.changes.moves
             finally:
                 self._forget_nodes()
 
@@ -281,12 +332,12 @@ class EngineSession:
     def _check_editable(self) -> None:
         if self._can_edit:
             return
+        self._check_not_committing()
+        raise edit_refused(self.kind)
+
+    def _check_not_committing(self) -> None:
         if self._is_committing:
-            raise SessionStateError(
-                "the session is being committed; wait for that before changing anything",
-                kind=ErrorKind.NOT_ALLOWED,
-            )
-        raise ReadOnlyError(NOT_WRITABLE, kind=ErrorKind.READ_ONLY_SESSION)
+            raise being_committed()
 
     def _forget_nodes(self) -> None:
         self._by_head = {}
@@ -479,9 +530,9 @@ class EngineSession:
 
 
 def _unpickled(
-    assets: Assets, history: History, snapshot_id: SnapshotId, config: RepositoryConfig
+    assets: Assets, history: History, snapshot_id: SnapshotId, config: RepositoryConfig, kind: SessionKind
 ) -> EngineSession:
-    return EngineSession.read_only(assets, history, snapshot_id, config=config)
+    return EngineSession(assets, history, snapshot_id, config=config, kind=kind)
 
 
 def not_an_array(path: str) -> InvalidInputError:
@@ -492,8 +543,8 @@ def not_an_array(path: str) -> InvalidInputError:
     )
 
 
-def node_not_found(path: str) -> NodeNotFoundError:
+def node_not_found(path: str, *, prefix: str = "") -> NodeNotFoundError:
     """Make the error for a path that has no node."""
     return NodeNotFoundError(
-        f"node not found at `{path}`: existing node not found", kind=ErrorKind.NODE_NOT_FOUND
+        f"{prefix}node not found at `{path}`: existing node not found", kind=ErrorKind.NODE_NOT_FOUND
     )

@@ -1,0 +1,95 @@
+"""What each kind of session may do, and what is raised when it does something else.
+
+The table of semantics, section 2.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from icechunk.errors import (
+    ErrorKind,
+    FormatError,
+    IcechunkError,
+    ReadOnlyError,
+    SessionStateError,
+)
+
+NOT_WRITABLE = "Read only sessions cannot modify the repository"
+
+
+class SessionKind(Enum):
+    """What a session is for."""
+
+    READ_ONLY = "read-only"
+    EDIT = "edit"
+    REARRANGE = "rearrange"
+    FORK = "fork"
+
+
+def edit_refused(kind: SessionKind, *, prefix: str = "") -> IcechunkError:
+    """Make the error for a change of nodes or chunks in a session of another kind.
+
+    `prefix`: "session error: " where the reference's message has it.
+    """
+    if kind is SessionKind.REARRANGE:
+        return SessionStateError(
+            f"{prefix}This session was created to rearrange the hierarchy, other write operations cannot "
+            "be executed. Commit or abandon it, and use a writable session",
+            kind=ErrorKind.REARRANGE_SESSION_ONLY,
+        )
+    return ReadOnlyError(f"{prefix}{NOT_WRITABLE}", kind=ErrorKind.READ_ONLY_SESSION)
+
+
+def move_refused(kind: SessionKind) -> IcechunkError:
+    """Make the error for a move in a session that is not for that."""
+    if kind is SessionKind.READ_ONLY:
+        return ReadOnlyError(f"session error: {NOT_WRITABLE}", kind=ErrorKind.READ_ONLY_SESSION)
+    return SessionStateError(
+        "session error: To move nodes in the hierarchy you need to create a rearrange session. "
+        "Commit or abandon this one, and use `Repository.rearrange_session`",
+        kind=ErrorKind.NON_REARRANGE_SESSION,
+    )
+
+
+def commit_refused() -> SessionStateError:
+    """Make the error for a commit of a session that has no branch."""
+    return SessionStateError(
+        "session error: commits are not allowed on read-only or forked sessions, merge forked sessions "
+        "back into the base session before committing",
+        kind=ErrorKind.COMMIT_NOT_ALLOWED,
+    )
+
+
+def amend_of_first_commit() -> SessionStateError:
+    """Make the error for an amend of the snapshot that every repository begins with."""
+    return SessionStateError(
+        "session error: the first commit in the repository cannot be an amend, create a new commit instead",
+        kind=ErrorKind.NO_AMEND_FOR_INITIAL_COMMIT,
+    )
+
+
+def flush_refused() -> IcechunkError:
+    """Make the error for flushing a fork."""
+    return IcechunkError(
+        "session error: cannot flush a forked session, merge the fork back into the base session and "
+        "flush that instead",
+        kind=ErrorKind.UNKNOWN,
+    )
+
+
+def needs_spec_2(*, prefix: str = "session error: ") -> FormatError:
+    """Make the error for an operation that spec version 1 does not have."""
+    return FormatError(
+        f"{prefix}repository version error, this operation requires a repository that is at least "
+        "version 2.0, please upgrade your on-disk format before executing this operation",
+        kind=ErrorKind.UNSUPPORTED_SPEC_VERSION,
+    )
+
+
+def being_committed() -> SessionStateError:
+    """Make the error for a change, or another commit, while one is going on in another thread."""
+    return SessionStateError(
+        "the session is being committed; wait for that before changing anything",
+        kind=ErrorKind.NOT_ALLOWED,
+    )
