@@ -8,13 +8,19 @@ from icechunk._values.conflicts import Conflict, ConflictType, VersionSelection
 from icechunk.abc.conflicts import ConflictSolver
 from icechunk.plugins import registry
 from icechunk.solvers.basic import BasicConflictSolver, ConflictDetector
+from icechunk.solvers.combine_appends import CombineAppends
+from icechunk.solvers.composition import FirstOf
+from icechunk.solvers.keep_non_missing import KeepNonMissing
 
 __all__ = [
     "BasicConflictSolver",
+    "CombineAppends",
     "Conflict",
     "ConflictDetector",
     "ConflictSolver",
     "ConflictType",
+    "FirstOf",
+    "KeepNonMissing",
     "VersionSelection",
     "solver",
 ]
@@ -23,7 +29,9 @@ __all__ = [
 def solver(name: str, **options: Any) -> ConflictSolver:
     """Make a conflict solver by its name: one that core has, or a plugin.
 
-    Core has ``detector`` and ``basic``.
+    Core has ``detector`` (`ConflictDetector`), ``basic`` (`BasicConflictSolver`), ``keep-non-missing``
+    (`KeepNonMissing`) and ``combine-appends`` (`CombineAppends`). Where a solver is asked for, a name will do, too:
+    ``session.rebase("combine-appends")``. To write one, see `icechunk.abc.conflicts`.
 
     Raises
     ------

@@ -15,11 +15,12 @@ from icechunk._engine.session import inspecting, moving, rebase as rebasing
 from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
 from icechunk._values.enums import ChunkType, SessionMode
-from icechunk.conflicts import ConflictSolver, solver as solver_by_name
+from icechunk.solvers.composition import as_solver
 from icechunk.store import IcechunkStore
 
 if TYPE_CHECKING:
     from icechunk._engine.format.values import JsonValue
+    from icechunk.abc.conflicts import ConflictSolver
     from icechunk.config import RepositoryConfig
     from icechunk.snapshots import Diff
 
@@ -147,7 +148,7 @@ class Session:
                 self._engine,
                 message,
                 properties,
-                solver=_solver(rebase_with),
+                solver=as_solver(rebase_with),
                 tries=_checked_tries(rebase_tries),
                 open_store=IcechunkStore,
                 allow_empty=allow_empty,
@@ -179,7 +180,7 @@ class Session:
         SessionStateError
             The session is read-only; or the log of an expired commit is gone.
         """
-        rebasing.rebase(self._engine, _solver(solver), IcechunkStore)
+        rebasing.rebase(self._engine, as_solver(solver), IcechunkStore)
 
     rebase_async = async_form(rebase)
 
@@ -370,14 +371,6 @@ def _checked(message: object, metadata: Mapping[str, Any] | None) -> dict[str, J
     if not isinstance(metadata, Mapping):
         raise TypeError(f"the metadata of a commit is a dict, not an instance of {type(metadata)}")
     return to_json_object(metadata)
-
-
-def _solver(solver: object) -> ConflictSolver:
-    if isinstance(solver, str):
-        return solver_by_name(solver)
-    if not isinstance(solver, ConflictSolver):
-        raise TypeError(f"a solver is a ConflictSolver or the name of one, not an instance of {type(solver)}")
-    return solver
 
 
 def _checked_tries(tries: int) -> int:

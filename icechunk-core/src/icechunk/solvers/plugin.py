@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from icechunk.abc.providers import NamedSolver
 from icechunk.plugins.hookspecs import hookimpl
 from icechunk.solvers.basic import BasicConflictSolver, ConflictDetector
+from icechunk.solvers.combine_appends import CombineAppends
+from icechunk.solvers.keep_non_missing import KeepNonMissing
 
 if TYPE_CHECKING:
     from icechunk.abc.conflicts import ConflictSolver
@@ -21,6 +23,8 @@ def icechunk_conflict_solvers() -> Iterable[NamedSolver]:
     return [
         NamedSolver(name="detector", build=_by_keywords(ConflictDetector)),
         NamedSolver(name="basic", build=_by_keywords(BasicConflictSolver)),
+        NamedSolver(name="keep-non-missing", build=_by_keywords(KeepNonMissing)),
+        NamedSolver(name="combine-appends", build=_by_keywords(CombineAppends)),
     ]
 
 
