@@ -341,6 +341,9 @@ class TestHistory:
             repo.readonly_session("main", as_of=datetime(2000, 1, 1, tzinfo=UTC))
         with pytest.raises(TypeError, match="expected a datetime with non-None tzinfo"):
             repo.readonly_session("main", as_of=datetime(2000, 1, 1))
+        kind = "branch-not-found" if repo.spec_version == 2 else "ref-not-found"
+        with raises(RefNotFoundError, kind, "branch not found `zz`" if repo.spec_version == 2 else "ref not"):
+            repo.readonly_session("zz", as_of=first)
         with pytest.raises(ValueError, match="as_of argument must be provided together"):
             repo.readonly_session(tag="main", as_of=first)
 

@@ -19,6 +19,7 @@ from icechunk._engine.repository.opening import (
     create_v2,
     find_repository,
 )
+from icechunk._engine.repository.ref_errors import branch_not_found
 from icechunk._engine.repository.repo_file import RepoFile
 from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
@@ -31,6 +32,7 @@ from icechunk.errors import (
     ErrorKind,
     InvalidInputError,
     ReadOnlyError,
+    RefNotFoundError,
     RepositoryNotFoundError,
     SnapshotNotFoundError,
 )
@@ -233,7 +235,14 @@ class EngineRepository:
 
     def _as_of(self, branch: str, as_of: datetime) -> SnapshotId:
         moment = as_microseconds(as_of)
-        for record in self.history.ancestry_of_branch(branch):
+        try:
+            records = self.history.ancestry_of_branch(branch)
+        except RefNotFoundError:
+            if self.spec_version == 1:
+                raise
+            # Spec 2 has a kind of its own for this.
+            raise branch_not_found(branch) from None
+        for record in records:
             if record.flushed_at <= moment:
                 return record.id
         raise SnapshotNotFoundError(
