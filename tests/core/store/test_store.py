@@ -341,6 +341,14 @@ def test_clear(store: IcechunkStore) -> None:
     assert list(store._sync_iter(store.list())) == []
 
 
+async def test_a_deleted_array_leaves_what_was_below_it(session: Session) -> None:
+    store = session.store
+    await store.set("a/zarr.json", buffer(array(3, 2)))
+    await store.set("a/b/zarr.json", buffer(GROUP))
+    await store.delete("a/zarr.json")
+    assert [key async for key in store.list()] == ["a/b/zarr.json"]
+
+
 # -- read-only ------------------------------------------------------------------------------------
 
 

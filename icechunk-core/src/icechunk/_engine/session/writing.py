@@ -77,10 +77,15 @@ def delete_key(session: EngineSession, key: str) -> None:
 
 
 def delete_nodes(session: EngineSession, path: str) -> None:
-    """Delete the node at `path` and every node below it, whether or not there is one at `path`."""
+    """Delete the node at `path` and every node below it, whether or not there is one at `path`.
+
+    What is below an array, where nothing should be, stays, as in the reference.
+    """
     session.base()  # loads it, if it has to be, before the lock is taken
     with session.editing() as changes:
-        for node in nodes_within(session, path):
+        array = session.find_node(path)
+        nodes = [array] if isinstance(array, ArrayEntry) else nodes_within(session, path)
+        for node in nodes:
             changes.delete_node(
                 node.path, node.id, is_array=isinstance(node, ArrayEntry), in_base=node.in_base
             )
