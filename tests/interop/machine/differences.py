@@ -1,0 +1,141 @@
+"""Where the two implementations differ on purpose: what each does, and which decision says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Answer = dict[str, Any]
+Command = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """A command to which the two sides gave different answers."""
+
+    command: Command
+    ours: Answer
+    theirs: Answer
+    seen: Answer
+    """How the command's session looked before, on both sides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A difference that is written down."""
+
+    name: str
+    decision: str
+    """The page in `docs/adr/`, and the entry in it."""
+    holds: Callable[[Occasion], bool]
+    """Whether this is it: both answers are what the decision says of the command."""
+    parts: Literal["sessions", "histories"] = "sessions"
+    """What is different from now on: the session is closed, or the program ends."""
+
+
+def find_difference(occasion: Occasion) -> Difference | None:
+    return next((d for d in DIFFERENCES if d.holds(occasion)), None)
+
+
+# What the reference merges without a word; the last is found there in one direction only.
+OURS_ALONE = frozenset(
+    {
+        "DeleteOfGroupWithNewNode",
+        "NewNodeInDeletedGroup",
+        "LayoutUpdateOfUpdatedChunks",
+        "BaseIsNoAncestor",
+        "NewNodeInInvalidGroup",
+    }
+)
+
+
+def finds_more(ours: Answer) -> bool:
+    """Whether a rebase failed with conflicts that the reference may not see."""
+    return any(name in OURS_ALONE for name, *_ in _conflicts(ours))
+
+
+def _conflicts(answer: Answer) -> list[list[Any]]:
+    conflicts: list[list[Any]] = answer.get("error", {}).get("conflicts", [])
+    return conflicts
+
+
+def _error(answer: Answer) -> tuple[str | None, str | None]:
+    error = answer.get("error", {})
+    return error.get("class"), error.get("kind")
+
+
+def _chunk_of_nothing(on: Occasion) -> bool:
+    return (
+        on.command["do"] == "set_chunk"
+        and _error(on.ours) == ("InvalidInputError", "invalid-chunk-index")
+        and "ok" in on.theirs
+        and 0 in on.seen["nodes"]["/" + on.command["key"].rpartition("c/")[0].rstrip("/")]["shape"]
+    )
+
+
+def _stricter(on: Occasion) -> bool:
+    """The reference goes over a commit that ours has a conflict with."""
+    if on.command["do"] != "rebase" or not finds_more(on.ours):
+        return False
+    if any(name == "BaseIsNoAncestor" for name, *_ in _conflicts(on.ours)):
+        # Replayed is whatever the branch has now; in spec 1 the walk ends in a log that is not there.
+        return (
+            "ok" in on.theirs
+            or _error(on.theirs)[0] == "RebaseFailedError"
+            or _error(on.theirs) == ("StorageError", "object-not-found")
+        )
+    if "ok" in on.theirs:
+        return True
+    return bool(_conflicts(on.theirs)) and (
+        _number(on.theirs) > _number(on.ours)
+        if _number(on.theirs) != _number(on.ours)
+        else _same_but_for_ours_and_theirs_alone(on)
+    )
+
+
+def _kinder(on: Occasion) -> bool:
+    """The reference fails because we create a node below an array that we have deleted ourselves."""
+    if on.command["do"] not in {"rebase", "commit"} or not _false_alarms(on):
+        return False
+    if "ok" in on.ours:
+        return True
+    return bool(_conflicts(on.ours)) and (
+        _number(on.ours) > _number(on.theirs)
+        if _number(on.theirs) != _number(on.ours)
+        else _same_but_for_ours_and_theirs_alone(on)
+    )
+
+
+def _false_alarms(on: Occasion) -> list[list[Any]]:
+    deleted = on.seen.get("status", {}).get("deleted_arrays", [])
+    return [c for c in _conflicts(on.theirs) if c[0] == "NewNodeInInvalidGroup" and c[1] in deleted]
+
+
+def _same_but_for_ours_and_theirs_alone(on: Occasion) -> bool:
+    ours, theirs, false_alarms = _conflicts(on.ours), _conflicts(on.theirs), _false_alarms(on)
+    return all(c in theirs or c[0] in OURS_ALONE for c in ours) and all(
+        c in ours or c in false_alarms for c in theirs
+    )
+
+
+def _number(answer: Answer) -> int:
+    """How late in the history the snapshot is that a rebase failed at."""
+    return int(answer["error"]["snapshot"].removeprefix("s"))
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(name="chunk 0 of an array that has none", decision="0001, 2", holds=_chunk_of_nothing),
+    Difference(name="conflicts that the reference does not see", decision="0003", holds=_stricter),
+    Difference(
+        name="a rebase of a node below an array that we have deleted",
+        decision="0003",
+        holds=lambda on: on.command["do"] == "rebase" and _kinder(on),
+    ),
+    Difference(
+        name="a commit of a node below an array that we have deleted",
+        decision="0003",
+        holds=_kinder,
+        parts="histories",
+    ),
+)
