@@ -56,5 +56,6 @@ def test_both_split_manifests_into_the_same_boxes(reference: Side, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)
 def test_both_split_manifests_into_the_same_boxes_at_length(reference: Side, tmp_path: Path) -> None:
     assert compare(reference, tmp_path, seed=2, count=500, spec_version=2) > 5000
