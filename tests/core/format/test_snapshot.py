@@ -295,3 +295,16 @@ def test_two_nodes_with_one_path_are_not_taken_for_each_other() -> None:
     assert snapshot.node(0).id == first
     with pytest.raises(FormatError, match="two nodes have the path `/one`"):
         snapshot.find_node_by_id(second)
+
+
+def test_a_node_without_a_name_is_no_child() -> None:
+    groups = [
+        GroupNode(NodeId(bytes([i] * 8)), path, b"") for i, path in enumerate(["/", "/a", "/a/b", "/a/c"])
+    ]
+    payload = b"".join(bytes(p) for p in encode_snapshot(**head(nodes=groups), spec_version=2))
+    # A length of 3 for `/a/b`, and its last byte zero.
+    at = payload.index(b"\4\0\0\0/a/b")
+    damaged = payload[:at] + b"\3\0\0\0/a/\0" + payload[at + 8 :]
+    snapshot = Snapshot.decode(memoryview(damaged), 2, name="snapshots/X")
+    assert [node.path for node in snapshot.nodes()] == ["/", "/a", "/a/", "/a/c"]
+    assert [node.path for node in snapshot.children("/a")] == ["/a/c"]

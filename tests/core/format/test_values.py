@@ -154,6 +154,27 @@ def test_every_form_of_flexbuffers_is_read(build: Any, value: Any) -> None:
     assert same(flexbuffers.decode(builder.Finish(), name="value", max_depth=9), value)
 
 
+@pytest.mark.parametrize("size_of_lengths", [1, 2, 4])
+@pytest.mark.parametrize("size_of_offsets", [1, 2, 4])
+def test_a_deprecated_vector_of_strings_goes_by_the_nul_behind_each(
+    size_of_offsets: int, size_of_lengths: int
+) -> None:
+    # As the stock reader and the reference do: the vector does not say how wide the lengths are.
+    data, starts = bytearray(), []
+    for text in (b"ab", b"cde"):
+        data += bytes(-len(data) % size_of_lengths) + len(text).to_bytes(size_of_lengths, "little")
+        starts.append(len(data))
+        data += text + b"\0"
+    data += bytes(-len(data) % size_of_offsets) + (2).to_bytes(size_of_offsets, "little")
+    vector = len(data)
+    for start in starts:
+        data += (len(data) - start).to_bytes(size_of_offsets, "little")
+    packed = 15 << 2 | {1: 0, 2: 1, 4: 2}[size_of_offsets]
+    document = bytes(data) + bytes([len(data) - vector, packed, 1])
+    assert stock.Loads(document) == ["ab", "cde"]
+    assert flexbuffers.decode(document, name="x", max_depth=10) == ["ab", "cde"]
+
+
 def test_a_float_of_two_bytes_is_read() -> None:
     assert flexbuffers.decode(struct.pack("<e", 1.5) + b"\x0d\x02", name="value", max_depth=9) == 1.5
 

@@ -389,8 +389,14 @@ class _Loader(yaml.CSafeLoader):
     """YAML 1.2 with its core schema; ``!tag value`` is read as ``{tag: value}``.
 
     The parser is the one in C, which ours has too: the two of PyYAML do not accept the same texts, and we are
-    not here to judge them.
+    not here to judge them. Keys are their text, whatever they look like, as the reference reads them.
     """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for key, _value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag.startswith("tag:yaml.org,2002:"):
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {}

@@ -198,11 +198,9 @@ class _Reader:
             return self.numbers(target, width, kind - _VECTOR_INT + _INT, length)
         self.spend(length)
         elements = [self.indirect(target + i * width, width) for i in range(length)]
-        if kind == _VECTOR_KEY:
-            return [self.key(element) for element in elements]
-        # The deprecated vector of strings has no room for the width of each string's length; all
-        # have the width of the vector itself.
-        return [self.string(element, width) for element in elements]
+        # The deprecated vector of strings has no room for the width of each string's length; every
+        # reader goes by the NUL behind them, as for keys.
+        return [self.key(element) for element in elements]
 
     def numbers(self, target: int, width: int, kind: int, length: int) -> JsonValue:
         self.check(target, length * width)

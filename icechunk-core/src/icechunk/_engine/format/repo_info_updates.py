@@ -297,7 +297,8 @@ def _read_value(tag: int, value: Table) -> UpdateKind:
     if tag == RepoMigrated.tag:
         return RepoMigrated(value.u8(0), value.u8(1))
     if tag == FeatureFlagChanged.tag:
-        return FeatureFlagChanged(_u16(value, 0), bool(value.u8(1)) if value.u8(2) else None)
+        new_value, is_set = bool(value.u8(1)), value.u8(2) != 0
+        return FeatureFlagChanged(_u16(value, 0), new_value if is_set else None)
     if tag == RepoStatusChanged.tag:
         status = value.table(0)
         if status is None:

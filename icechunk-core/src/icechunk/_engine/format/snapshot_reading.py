@@ -196,7 +196,9 @@ class Snapshot:
             raw_path = self.raw_path(row)
             slash = raw_path.find(b"/", prefix_length)
             if slash < 0:
-                yield self.node(row)
+                # A node without a name, in a damaged file, is nobody's child.
+                if len(raw_path) > prefix_length:
+                    yield self.node(row)
                 row += 1
             else:
                 # Inside of a child's own subtree: jump to its end. "0" is the byte after "/".
