@@ -240,7 +240,12 @@ async def test_everything_works_inside_of_a_running_event_loop(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
-def test_ctrl_c_in_a_commit_leaves_the_session_usable(local_storage: Storage, spec_version: int) -> None:
+def test_ctrl_c_in_a_commit_leaves_the_session_usable(
+    local_storage: Storage, spec_version: int, request: pytest.FixtureRequest
+) -> None:
+    # A process that a shell has put in the background ignores it.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     repo = Repository.create(local_storage, spec_version=spec_version)
     interrupted = 0
     for i in range(60):
