@@ -16,6 +16,9 @@ from icechunk._version import CLIENT_NAME, __version__
 refuse_second_owner()
 
 if TYPE_CHECKING:
+    from icechunk._values.ancestry_graph import (
+        AncestryGraph as AncestryGraph,
+    )
     from icechunk._values.enums import (
         ChunkType as ChunkType,
         RepoAvailability as RepoAvailability,
@@ -164,6 +167,7 @@ __api_version__ = "2.3.0"
 
 # What type checkers see above, for the interpreter. A test holds the two together.
 _HOMES = {
+    "_values.ancestry_graph": ("AncestryGraph",),
     "_values.enums": (
         "ChunkType",
         "RepoAvailability",

@@ -14,6 +14,7 @@ from icechunk._display.html import html
 from icechunk._engine.format.ids import ManifestId, SnapshotId
 from icechunk._engine.format.values import to_json_object
 from icechunk._engine.repository.repository import EngineRepository
+from icechunk._values.ancestry_graph import AncestryGraph
 from icechunk._values.enums import SpecVersion
 from icechunk._values.records import aware
 from icechunk._values.repository_state import RepoStatus
@@ -385,6 +386,39 @@ class Repository:
         return map(SnapshotInfo._of, records)
 
     async_ancestry = async_iterator_form(ancestry, name="async_ancestry")
+
+    def ancestry_graph(
+        self,
+        *,
+        branch: str | None = None,
+        tag: str | None = None,
+        snapshot_id: str | None = None,
+        plain: bool = False,
+    ) -> AncestryGraph:
+        """Draw the history: all branches, or the ancestors of one branch, tag or snapshot.
+
+        Print the result, or look at it in a notebook. At most 100 snapshots are shown, the newest.
+
+        Parameters
+        ----------
+        branch, tag, snapshot_id
+            Whose history; at most one of these.
+        plain
+            Print without colours.
+
+        Raises
+        ------
+        RefNotFoundError
+            There is no such branch or tag.
+        SnapshotNotFoundError
+            There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
+        """
+        if (branch, tag, snapshot_id) != (None, None, None):
+            _exactly_one(branch, tag, snapshot_id)
+        id = None if snapshot_id is None else SnapshotId.parse(snapshot_id)
+        return AncestryGraph._of(self._engine.graph(branch=branch, tag=tag, snapshot_id=id), plain=plain)
+
+    ancestry_graph_async = async_form(ancestry_graph)
 
     def diff(
         self,

@@ -28,6 +28,7 @@ from icechunk._engine.format.layout import (
 )
 from icechunk._engine.format.refs_v1 import decode_ref, encode_ref
 from icechunk._engine.format.repo_info_records import NewSnapshot
+from icechunk._engine.repository.records import Refs
 from icechunk._engine.repository.ref_errors import (
     branch_update_conflict,
     commit_conflict,
@@ -40,6 +41,7 @@ from icechunk._engine.session.history import NewerCommit, NewerCommits
 from icechunk.abc.storage import (
     NOT_YET_CREATED,
     Landed,
+    Locality,
     LostRace,
     ObjectKind,
     PutOutcome,
@@ -96,6 +98,22 @@ class HistoryV1:
         return HistoryV1(assets, config_version=self._config_version)
 
     # -- reading ----------------------------------------------------------------------------------
+
+    def refs(self) -> Refs:
+        branches, tags = sorted(self.branch_names()), sorted(self.tag_names())
+        paths = [*map(branch_ref_path, branches), *map(tag_ref_path, tags)]
+        found: list[_Ref | None]
+        if self._assets.locality is Locality.REMOTE:
+            found = run_all([partial(self._find, path) for path in paths])
+        else:
+            found = [self._find(path) for path in paths]
+        # A branch that is gone by now is as good as one that was deleted before.
+        targets = [None if ref is None else ref.target for ref in found]
+        return Refs(
+            {name: id for name, id in zip(branches, targets, strict=False) if id is not None},
+            {name: id for name, id in zip(tags, targets[len(branches) :], strict=True) if id is not None},
+            self.lookup_snapshot,
+        )
 
     def branch_names(self) -> set[str]:
         return {entry.name for entry in self._entries() if not entry.is_tag}

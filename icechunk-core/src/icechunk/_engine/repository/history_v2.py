@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from icechunk._engine.format.repo_info_records import (
@@ -21,6 +22,7 @@ from icechunk._engine.format.repo_info_records import (
 )
 from icechunk._engine.repository.flags import CREATE_TAG, DELETE_TAG, MOVE_NODE, check_flag
 from icechunk._engine.repository.ops_log import LoggedUpdate, read_ops_log
+from icechunk._engine.repository.records import Refs
 from icechunk._engine.repository.ref_errors import (
     branch_not_found,
     branch_update_conflict,
@@ -60,6 +62,10 @@ class HistoryV2:
         return HistoryV2(assets, self._repo.over(assets))
 
     # -- reading ----------------------------------------------------------------------------------
+
+    def refs(self) -> Refs:
+        info = self._repo.load()
+        return Refs(info.branches, info.tags, partial(_record, info))
 
     def branches(self) -> Mapping[str, SnapshotId]:
         return self._repo.load().branches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
@@ -34,6 +34,14 @@ class SnapshotRecord(Protocol):
         ...
 
 
+class Refs(NamedTuple):
+    """All branches and tags at one moment, and what they lead to."""
+
+    branches: Mapping[str, SnapshotId]
+    tags: Mapping[str, SnapshotId]
+    lookup: Callable[[SnapshotId], SnapshotRecord]
+
+
 class RefsAndHistory(Protocol):
     """The mutable half of a repository: refs, history, persisted configuration.
 
@@ -47,6 +55,10 @@ class RefsAndHistory(Protocol):
 
     def over(self, assets: Assets) -> RefsAndHistory:
         """Return the same history over other assets of the same repository."""
+        ...
+
+    def refs(self) -> Refs:
+        """Return all branches and tags (spec 1: read one after another)."""
         ...
 
     def branch_names(self) -> set[str]: ...

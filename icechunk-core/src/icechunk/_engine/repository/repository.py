@@ -9,7 +9,7 @@ from icechunk._engine.assets.clock import as_microseconds, time_text
 from icechunk._engine.format.config_document import decode_yaml
 from icechunk._engine.format.layout import CONFIG_PATH
 from icechunk._engine.format.values import to_json_object
-from icechunk._engine.repository import comparing, inspection
+from icechunk._engine.repository import comparing, graphing, inspection
 from icechunk._engine.repository.history_v1 import HistoryV1
 from icechunk._engine.repository.history_v2 import HistoryV2
 from icechunk._engine.repository.opening import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from icechunk._display.graph_layout import Layout
     from icechunk._engine.format.ids import ManifestId, SnapshotId
     from icechunk._engine.format.snapshot_records import ManifestFileInfo
     from icechunk._engine.format.values import JsonValue
@@ -265,6 +266,22 @@ class EngineRepository:
         if snapshot_id is None:
             raise ValueError("Must provide one of branch, tag, or snapshot_id")
         return self.history.ancestry(snapshot_id)
+
+    def graph(
+        self,
+        *,
+        branch: str | None = None,
+        tag: str | None = None,
+        snapshot_id: SnapshotId | None = None,
+    ) -> Layout:
+        """Lay out the history of a branch, a tag or a snapshot as a picture; by default, of all branches."""
+        if branch is not None:
+            return graphing.graph_of_branch(self.history, branch)
+        if tag is not None:
+            snapshot_id = self.history.lookup_tag(tag)
+        if snapshot_id is not None:
+            return graphing.graph_of_snapshot(self.history, snapshot_id)
+        return graphing.graph_of_all(self.history)
 
     def diff(self, origin: SnapshotId, target: SnapshotId) -> Diff:
         """Return what the commits behind `origin`, up to `target`, have changed."""
