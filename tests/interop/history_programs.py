@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 from collections.abc import Callable
 from itertools import combinations
@@ -390,3 +391,65 @@ def _inspection(inspect: Callable[[str], Any], id_: str) -> Callable[[], Any]:
         return report
 
     return attempt
+
+
+def random_history(path: str, spec_version: int, seed: int) -> None:
+    """A history in which branches come from anywhere, and go back."""
+    chance = random.Random(seed)
+    repo = create(path, spec_version)
+    ids = [repo.lookup_branch("main")]
+    for number in range(chance.choice([5, 40, 130])):
+        branch = chance.choice(sorted(repo.list_branches()))
+        dice = chance.random()
+        if dice < 0.12:
+            name, target = chance.choice("abcdefghijk"), chance.choice(ids)
+            outcome(_branching(repo, name, target))
+        elif dice < 0.2:
+            repo.create_tag(f"tag {number}", chance.choice(ids))
+        elif dice < 0.23:
+            repo.reset_branch(branch, chance.choice(ids))
+        else:
+            ids.append(commit(repo, f"commit {number}\nx{'y' * number}", branch=branch))
+
+
+def _branching(repo: icechunk.Repository, name: str, target: str) -> Callable[[], None]:
+    return lambda: repo.create_branch(name, target)
+
+
+def appearance(path: str) -> dict[str, Any]:
+    """How everything in a repository looks in a terminal, and what differs in its history."""
+    repo = icechunk.Repository.open(icechunk.local_filesystem_storage(path))
+    looks: dict[str, Any] = {"repository": [str(repo), repr(repo)]}
+    looks["graph"] = [str(repo.ancestry_graph(plain=True)), str(repo.ancestry_graph())]
+    for branch in sorted(repo.list_branches()):
+        graphs = [repo.ancestry_graph(branch=branch, plain=plain) for plain in (True, False)]
+        looks[f"branch {branch}"] = [str(graph) for graph in graphs]
+        session = repo.readonly_session(branch)
+        looks[f"session of {branch}"] = [str(session), repr(session), str(session.store), repr(session.store)]
+        infos = list(repo.ancestry(branch=branch))
+        looks[f"infos of {branch}"] = [_without_metadata(repr(info)) for info in infos]
+        pairs = [*zip(infos[1:], infos, strict=False), (infos[-1], infos[0])]
+        looks[f"diffs of {branch}"] = [
+            outcome(_comparison(repo, older.id, newer.id)) for older, newer in pairs[:40]
+        ]
+        looks[f"manifests of {branch}"] = [
+            sorted(map(repr, repo.list_manifest_files(info.id))) for info in infos[:40]
+        ]
+    for tag in sorted(repo.list_tags()):
+        graph = str(repo.ancestry_graph(tag=tag, plain=True))
+        # The reference gives the column of a tag a name, which is empty.
+        looks[f"tag {tag}"] = graph.replace("(, ", "(").replace(" () ", " ")
+    looks["ops log"] = outcome(lambda: [str(update) for update in repo.ops_log()])
+    looks["status"] = outcome(lambda: repr(repo.status))
+    looks["flags"] = outcome(lambda: sorted(map(repr, repo.feature_flags())))
+    looks["config"] = [str(repo.config.storage), repr(repo.config.storage), repr(repo.config.caching)]
+    return looks
+
+
+def _comparison(repo: icechunk.Repository, older: str, newer: str) -> Callable[[], Any]:
+    return lambda: _diff(repo.diff(from_snapshot_id=older, to_snapshot_id=newer))
+
+
+def _without_metadata(text: str) -> str:
+    """The reference shows metadata in Rust's notation."""
+    return text.partition("\nmetadata: ")[0]

@@ -795,7 +795,7 @@ class Repository:
     def _block(self) -> Block:
         return Block(
             f"icechunk.Repository (v{self._engine.spec_version})",
-            [("storage", repr(self.storage)), ("config", "<RepositoryConfig ...>")],
+            [("storage", self.storage._block()), ("config", "<RepositoryConfig ...>")],
         )
 
     def __repr__(self) -> str:

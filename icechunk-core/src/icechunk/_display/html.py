@@ -15,14 +15,16 @@ _STYLE = """\
     --ic-text: var(--jp-content-font-color0, var(--vscode-editor-foreground, currentColor));
     --ic-muted: var(--jp-content-font-color2, color-mix(in srgb, var(--ic-text) 60%, transparent));
     --ic-line: var(--jp-border-color2, color-mix(in srgb, var(--ic-text) 20%, transparent));
-    --ic-nested: var(--jp-layout-color1, color-mix(in srgb, var(--ic-text) 5%, transparent));
+    --ic-nested: var(--jp-layout-color2, color-mix(in srgb, var(--ic-text) 5%, transparent));
     color: var(--ic-text);
     line-height: 1.5;
     max-width: 50em;
+    overflow-wrap: anywhere;
 }
 .icechunk-repr .icechunk-header { border-bottom: 1px solid var(--ic-line); font-weight: 600; }
 .icechunk-repr .icechunk-field-name { color: var(--ic-muted); }
 .icechunk-repr .icechunk-field-value { white-space: pre-wrap; }
+.icechunk-repr .icechunk-lines { display: block; margin-left: 1em; }
 .icechunk-repr summary { cursor: pointer; }
 .icechunk-repr details > .icechunk-repr {
     background: var(--ic-nested);
@@ -44,9 +46,10 @@ def _panel(block: Block) -> str:
         lines.append(f'  <div class="icechunk-header">{_escaped(block.title)}</div>')
     for name, value in block.fields:
         if isinstance(value, str):
+            form = "icechunk-field-value icechunk-lines" if "\n" in value else "icechunk-field-value"
             lines.append(
                 f'  <div class="icechunk-field"><span class="icechunk-field-name">{_escaped(name)}:</span> '
-                f'<span class="icechunk-field-value">{_escaped(value)}</span></div>'
+                f'<span class="{form}">{_escaped(value)}</span></div>'
             )
         else:
             lines += [

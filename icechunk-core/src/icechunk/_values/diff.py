@@ -135,7 +135,10 @@ class Diff(Frozen):
             for name in self._field_names()
             if name not in {"_chunk_rows", "moved_nodes"}
         ]
-        chunks = [(path, f"{len(rows)} chunks") for path, rows in sorted(self._chunk_rows.items())]
+        chunks = [
+            (path, f"{len(rows)} chunk{'' if len(rows) == 1 else 's'}")
+            for path, rows in sorted(self._chunk_rows.items())
+        ]
         fields.append(("updated_chunks", Block(None, chunks) if chunks else "none"))
         moves = "\n".join(f"{old} -> {new}" for old, new in self.moved_nodes)
         fields.append(("moved_nodes", moves or "none"))

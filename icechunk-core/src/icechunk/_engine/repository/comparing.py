@@ -70,11 +70,10 @@ def _commits_between(history: RefsAndHistory, origin: SnapshotId, target: Snapsh
 
 
 def _fetch_logs(assets: Assets, commits: list[SnapshotRecord]) -> Iterator[TransactionLog]:
-    """Yield the logs of commits, newest first, each followed by those that expiration left to it."""
+    """Yield the logs of commits, newest first, each behind those that expiration left to it."""
     wanted: list[tuple[SnapshotId, SnapshotId]] = []
     for record in commits:
-        wanted.append((record.id, record.id))
-        wanted += [(pruned, record.id) for pruned in reversed(record.pruned_ancestor_tx_logs)]
+        wanted += [(id, record.id) for id in (*record.pruned_ancestor_tx_logs, record.id)]
     if assets.locality is not Locality.REMOTE:
         for id, heir in wanted:
             log = _load_log(assets, id, heir)

@@ -10,7 +10,7 @@ from icechunk._engine.format.coordinates import order_last_wins
 from icechunk.errors import ErrorKind, FormatError, ObjectNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from icechunk._engine.assets.assets import Assets
     from icechunk._engine.format.arrays import U32Column
@@ -26,14 +26,18 @@ def load_log_if_there(assets: Assets, id: SnapshotId) -> TransactionLog | None:
         return None
 
 
-def merged_chunks(logs: Iterable[TransactionLog]) -> dict[NodeId, U32Column]:
+def merged_chunks(logs: Sequence[TransactionLog]) -> dict[NodeId, U32Column]:
     """Return for each array the chunks that any of the logs has, in order, each once.
+
+    One log alone is returned as it stands.
 
     Raises
     ------
     FormatError
         The logs do not agree on the number of an array's dimensions.
     """
+    if len(logs) == 1:
+        return dict(logs[0].updated_chunks)
     chunks: dict[NodeId, list[U32Column]] = {}
     for log in logs:
         for id, coords in log.updated_chunks.items():
@@ -64,13 +68,14 @@ def union_of_coords(columns: list[U32Column], id: NodeId) -> U32Column:
         The columns do not have the same number of dimensions.
     """
     filled = [coords for coords in columns if len(coords)]
-    if len(filled) < 2:
-        return filled[0] if filled else columns[0]
+    if not filled:
+        return columns[0]
     if any(coords.shape[1] != filled[0].shape[1] for coords in filled):
         raise FormatError(
             f"transaction logs have chunks of node {id} with different numbers of dimensions",
             kind=ErrorKind.INVALID_FILE_FORMAT,
         )
-    coords = np.concatenate(filled)
+    # Old writers did not sort what they wrote, so one column alone is looked at as well.
+    coords = filled[0] if len(filled) == 1 else np.concatenate(filled)
     order = order_last_wins(coords)
     return coords if order is None else coords[order]
