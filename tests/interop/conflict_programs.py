@@ -141,10 +141,7 @@ def race(
         told["error"] = (type(error).__name__, str(error.kind))
         if isinstance(error, icechunk.RebaseFailedError):
             told["failed_on"] = commits.index(error.snapshot)
-            told["conflicts"] = [
-                (repr(conflict.conflict_type), conflict.path, conflict.conflicted_chunks)
-                for conflict in error.conflicts
-            ]
+            told["conflicts"] = _told(error.conflicts)
     told["based_on"] = commits.index(mine.snapshot_id)
     told["status_changed"] = _diff(mine) != before
     told["status"] = _diff(mine)
@@ -158,6 +155,34 @@ def race(
         except icechunk.IcechunkError as error:
             told["commit_error"] = (type(error).__name__, str(error.kind))
     return told
+
+
+def race_with_a_reset(path: str, spec_version: int) -> tuple[str, str, list[Any]] | None:
+    """Rebase a session whose base is on no branch any more. Tells the error, if there is one."""
+    repo = icechunk.Repository.create(icechunk.local_filesystem_storage(path), spec_version=spec_version)
+
+    def commit(*edits: Edit) -> str:
+        session = repo.writable_session("main")
+        apply(session, edits)
+        return session.commit("theirs")
+
+    base = commit(("group", "/"), ("array", "/a"))
+    commit(("write", "/a", 3, 1))
+    session = repo.writable_session("main")
+    apply(session, [("write", "/a", 0, 1)])
+    repo.reset_branch("main", base)
+    commit(("write", "/a", 2, 2))
+    try:
+        session.rebase(icechunk.BasicConflictSolver())
+    except icechunk.IcechunkError as error:
+        return type(error).__name__, str(error.kind), _told(getattr(error, "conflicts", []))
+    return None
+
+
+def _told(conflicts: Sequence[icechunk.Conflict]) -> list[tuple[str, str, list[list[int]] | None]]:
+    return [
+        (repr(conflict.conflict_type), conflict.path, conflict.conflicted_chunks) for conflict in conflicts
+    ]
 
 
 def contents(session: icechunk.Session) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.interop.conflict_programs import Commit
-from tests.interop.reference import Side
+from tests.interop.reference import ReferenceError_, Side
 
 BASE: Commit = [
     ("group", "/"),
@@ -67,6 +67,7 @@ class Row(NamedTuple):
     solvers: Sequence[tuple[str, dict[str, Any]]] = (BASIC,)
     reference: Sequence[tuple[Any, ...]] | None = None
     """What the reference tells, where ours tells more."""
+    spec_versions: Sequence[int] = (1, 2)
 
 
 ROWS = [
@@ -193,7 +194,30 @@ ROWS = [
     Row("replaced, deleted", RECREATED, [("delete", "/a")], [(DELETED_ARRAY, "/a")], solved_by=[BASIC]),
     Row("replaced without chunks, deleted", [("delete", "/a"), ("array", "/a")], [("delete", "/a")]),
     Row("nothing, chunk", [("nothing",)], [("write", "/a", 1, 5)]),
+    Row(
+        "move, anything", [("move", "/a", "/b")], [("write", "/g/c", 1, 5)], [(MOVED, "")], spec_versions=[2]
+    ),
+    Row("move, move", [("move", "/a", "/b")], [("move", "/g", "/h")], [(MOVED, "")], spec_versions=[2]),
+    Row("chunk, move", [("write", "/a", 1, 5)], [("move", "/a", "/b")], spec_versions=[2]),
+    Row("document, move of the group", [GROUP_CHANGED], [("move", "/g", "/h")], spec_versions=[2]),
+    Row("another node deleted, move", [("delete", "/g/c")], [("move", "/a", "/g/b")], spec_versions=[2]),
     # Where the reference sees nothing: docs/adr/0003.
+    Row(
+        "new node, move to its place",
+        [("array", "/b")],
+        [("move", "/a", "/b")],
+        [("MoveOverNewNode", "/b")],
+        reference=[],
+        spec_versions=[2],
+    ),
+    Row(
+        "group deleted, move into it",
+        [("delete", "/g")],
+        [("move", "/a", "/g/b")],
+        [("MoveIntoDeletedGroup", "/g/b")],
+        reference=[],
+        spec_versions=[2],
+    ),
     Row(
         "new node in a group, group deleted",
         [("array", "/g/d"), ("group", "/g/e"), ("array", "/g/e/f")],
@@ -254,8 +278,6 @@ ROWS = [
     ),
 ]
 
-both_versions = pytest.mark.parametrize("spec_version", [1, 2])
-
 
 @pytest.fixture
 def race(tmp_path: Path) -> Callable[..., Any]:
@@ -269,8 +291,14 @@ def race(tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
-@both_versions
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    ("row", "spec_version"),
+    [
+        pytest.param(row, version, id=f"{row.name}, v{version}")
+        for row in ROWS
+        for version in row.spec_versions
+    ],
+)
 def test_a_row_of_the_tables(
     ours: Side, reference: Side, race: Callable[..., Any], row: Row, spec_version: int
 ) -> None:
@@ -301,3 +329,35 @@ def _without_order(told: dict[str, Any]) -> dict[str, Any]:
 
 def _sorted(conflicts: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted((*conflict, None)[:3] if len(conflict) == 2 else tuple(conflict) for conflict in conflicts)
+
+
+def test_a_moved_node_that_they_deleted_breaks_the_reference_and_is_a_conflict_here(
+    ours: Side, reference: Side, race: Callable[..., Any]
+) -> None:
+    """docs/adr/0003."""
+    args = (2, BASE, [[("delete", "/a")]], [("move", "/a", "/b")], DETECTOR)
+    assert race(ours, *args)["conflicts"] == [("MoveOfDeletedNode", "/a", None)]
+    with pytest.raises(ReferenceError_, match="node not found at `/a`"):
+        race(reference, *args)
+
+
+def test_nodes_that_they_add_to_a_group_move_with_it(
+    ours: Side, reference: Side, race: Callable[..., Any]
+) -> None:
+    args = (2, BASE, [[("array", "/g/d"), ("write", "/g/d", 0, 7)]], [("move", "/g", "/h")], DETECTOR)
+    told = [race(side, *args) for side in (ours, reference)]
+    assert told[0]["committed"] == told[1]["committed"]
+    assert told[0]["committed"]["h/d/c/0"] == [7, 7]
+
+
+@pytest.mark.parametrize("spec_version", [1, 2])
+def test_a_reset_branch_is_a_conflict_here(
+    ours: Side, reference: Side, tmp_path: Path, spec_version: int
+) -> None:
+    """docs/adr/0003."""
+    path = str(tmp_path / "ours")
+    told = ours.call("conflict_programs:race_with_a_reset", path, spec_version)
+    assert told == ("RebaseFailedError", "rebase-failed", [("BaseIsNoAncestor", "", None)])
+    path = str(tmp_path / "reference")
+    told = reference.call("conflict_programs:race_with_a_reset", path, spec_version)
+    assert told == (("StorageError", "object-not-found", []) if spec_version == 1 else None)

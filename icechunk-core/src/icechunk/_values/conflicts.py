@@ -41,6 +41,12 @@ class ConflictType(NamedInt):
     """We change shape, chunk grid, data type, codecs or fill value of an array whose chunks they wrote."""
     BaseIsNoAncestor = 103
     """The branch was reset: the snapshot that the session is based on is no longer in its history."""
+    MoveOverNewNode = 104
+    """They have added a node where we have moved another: the path is that node's."""
+    MoveOfDeletedNode = 105
+    """We have moved a node that they have deleted: the path is where it was."""
+    MoveIntoDeletedGroup = 106
+    """We have moved a node into a group that they have deleted: the path is where it is now."""
 
     # What `help` shows would otherwise hide that a type can be made from its number.
     __signature__ = Signature(  # type: ignore[assignment]  # a callable only since 3.12

@@ -53,6 +53,7 @@ NewNodeInDeletedGroup             the groups are there again  our node is droppe
                                                               that we created below it
 LayoutUpdateOfUpdatedChunks       our document                their document                  that document
 BaseIsNoAncestor                  -                           -                               -
+MoveOverNewNode, ...              -                           -                               -
 ================================  ==========================  ==============================  ====================
 
 `Renumber` is for ZarrMetadataDoubleUpdate of arrays.

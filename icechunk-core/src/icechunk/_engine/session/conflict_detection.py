@@ -87,6 +87,8 @@ class _Detector:
         if new_paths and self._log.deleted_groups:
             yield from self._our_orphans([path for path in new_paths if path not in under_arrays])
         yield from self._layouts()
+        if self._changes.moves:
+            yield from self._moves()
 
     # -- nodes that we create ---------------------------------------------------------------------
 
@@ -213,6 +215,30 @@ class _Detector:
                 node.user_data, self._changes.updated_arrays[id].user_data
             ):
                 yield Found(ConflictType.LayoutUpdateOfUpdatedChunks, path, id)
+
+    def _moves(self) -> Iterator[Found]:
+        """Report moves whose origin or target is not as it was. We have moved nodes, and changed nothing else."""
+        moves, log = self._changes.moves, self._log
+        after = self._after()
+        subtrees = list(moves.subtrees())
+        for id in sorted([*log.new_groups, *log.new_arrays]):
+            node = after.find_node_by_id(id)
+            if node is not None and moves.origin(node.path) != node.path:
+                # Not there any more: moved along with what is around it, or covered.
+                places = (
+                    target + node.path[len(origin) :]
+                    for target, origin in subtrees
+                    if origin in (node.path, *ancestors(node.path))
+                )
+                if all(moves.origin(place) != node.path for place in places):
+                    yield Found(ConflictType.MoveOverNewNode, node.path, id)
+        if log.deleted_groups or log.deleted_arrays:
+            for target, origin in subtrees:
+                if after.find_node(origin) is None:
+                    yield Found(ConflictType.MoveOfDeletedNode, origin)
+                group = moves.origin(next(ancestors(target)))
+                if group is None or not isinstance(after.find_node(group), GroupNode):
+                    yield Found(ConflictType.MoveIntoDeletedGroup, target)
 
     # -- helpers ----------------------------------------------------------------------------------
 

@@ -30,7 +30,15 @@ Edit: TypeAlias = Callable[[ChangeSet], None]
 
 _KINDS = (Ours, Theirs, Value, Renumber, Fail)
 
-_NO_ANSWER_COUNTS = frozenset({ConflictType.MoveOperationCannotBeRebased, ConflictType.BaseIsNoAncestor})
+_NO_ANSWER_COUNTS = frozenset(
+    {
+        ConflictType.MoveOperationCannotBeRebased,
+        ConflictType.BaseIsNoAncestor,
+        ConflictType.MoveOverNewNode,
+        ConflictType.MoveOfDeletedNode,
+        ConflictType.MoveIntoDeletedGroup,
+    }
+)
 
 
 class _Unsolved(Exception):
