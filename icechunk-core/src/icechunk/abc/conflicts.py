@@ -14,19 +14,26 @@ not fit together is a conflict. A solver looks at it and says what is to become 
 
     session.commit("the larger of both", rebase_with=KeepTheLarger())
 
-The rules, which `icechunk.testing.conformance.SolverConformance` tests:
+**When.** `resolve` is called once for each conflict of nodes, then once for each chunk that both sides have written. A
+rebase over several commits asks about one commit after the other, oldest first; the answers for one are in place
+before the next is looked at. If any answer of a commit is `Fail`, nothing of that commit is applied, and the rebase raises a
+`RebaseFailedError` with all its conflicts and the reasons; the session stays based on the last commit that went well. What a
+solver raises reaches the caller as it is. Nothing is read before the view is asked for it, so a solver that decides by type
+alone costs no reads.
 
-1. **Once for each conflict.** `resolve` is called once for a conflict of nodes, and once for each chunk that both
-   sides have written, in the order in which conflicts are found, nodes before chunks. A rebase over several commits
-   asks about one commit after the other, oldest first; the answers for one are in place before the next is looked at.
-2. **Pure.** The same conflict gets the same answer. A solver changes nothing, neither what it is shown nor itself;
-   one solver may be used by several sessions and threads.
-3. **An answer to every type.** New types of conflict are added; what a solver does not know it answers with `Fail`.
-4. **Failing is an answer, raising is a defect.** If any answer of a commit is `Fail`, nothing is changed, and the
-   rebase raises a `RebaseFailedError` with all conflicts of that commit and the reasons. What a solver raises reaches
-   the caller as it is. The session stays based on the last commit that it was rebased over.
-5. **Cheap until asked.** Building a solver reads nothing. Documents and chunks are read from storage when the view is
-   asked for them, so a solver that decides by type alone costs no reads.
+**How users reach it.** As an instance, or by a name that a plugin gives it: see
+`icechunk.plugins.hookspecs.icechunk_conflict_solvers`.
+
+**The rules**, which `icechunk.testing.conformance.SolverConformance` tests:
+
+1. *Every conflict gets an answer.* `resolve` returns a `Resolution` for each type of conflict, and raises nothing.
+2. *Pure.* The same conflict gets the same answer, whatever came before it. One solver may serve several sessions and threads.
+3. *Only looking.* What a solver is shown stays as it is: it changes neither arrays nor metadata in place.
+4. *What it does not know fails.* New types of conflict will be added; `Fail` is the answer to those.
+5. *Values fit.* An array for a chunk, of the chunk's shape and of a dtype that goes into the array's; for a document, one of
+   the same kind of node.
+6. *All chunks at once is no other answer than one by one.* If `resolve_chunks` answers, `resolve` answers the same for each
+   of the chunks, reasons aside.
 
 What an answer means depends on the type of the conflict. "-" is an answer that this type cannot have: the conflict
 stands, with that as its reason.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 # So that a failing `assert` of the kits tells as much as one in the inheriting tests.
-pytest.register_assert_rewrite("icechunk.testing.conformance.storage")
+pytest.register_assert_rewrite("icechunk.testing.conformance.storage", "icechunk.testing.conformance.solvers")
 
+from icechunk.testing.conformance.solvers import SolverConformance  # noqa: E402
 from icechunk.testing.conformance.storage import StorageConformance  # noqa: E402
 
-__all__ = ["StorageConformance"]
+__all__ = ["SolverConformance", "StorageConformance"]
