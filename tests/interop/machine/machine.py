@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
-from tests.interop.machine.rules_conflicts import ConflictRules
+from tests.interop.machine.rules_rearranging import RearrangingRules
 from tests.interop.machine.vocabulary import (
     INLINE_THRESHOLD,
     all_indices,
@@ -16,7 +16,7 @@ from tests.interop.machine.vocabulary import (
 )
 
 
-class Machine(ConflictRules):
+class Machine(RearrangingRules):
     """Drives a repository of ours and one of the reference's with one program."""
 
     @initialize(

@@ -95,6 +95,7 @@ class Observer:
                 for id, tip in tips.items()
             },
         }
+        described["default_commit_metadata"] = repo.default_commit_metadata()
         if repo.spec_version >= 2:
             described["ops_log"] = [self._update(update) for update in repo.ops_log()]
             described["metadata"] = repo.metadata
