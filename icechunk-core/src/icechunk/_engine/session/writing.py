@@ -12,6 +12,8 @@ from icechunk._engine.session.reading import ArrayEntry
 from icechunk.errors import AlreadyExistsError, ErrorKind, InvalidInputError, SessionStateError
 
 if TYPE_CHECKING:
+    from icechunk._engine.session.grid import ArrayLayout
+    from icechunk._engine.session.reading import Entry
     from icechunk._engine.session.session import EngineSession
     from icechunk.abc.storage import Buffer
 
@@ -44,19 +46,15 @@ def set_key(session: EngineSession, key: str, data: Buffer, size_bytes: int) -> 
 
 def set_document(session: EngineSession, path: str, document: bytes) -> None:
     """Create a node, or give one that is there new metadata. The same bytes change nothing."""
-    session.check_editable()
     layout = parse_node_document(document, session.spec_version)
-    session.base()  # loads it, if it has to be, before the lock is taken
+    # This loads the base, if it has to be, before the lock is taken. What is wrong with the document is told before
+    # what is wrong with the session, which may hold what is asked for although nothing can be changed in it.
+    if _is_there(session.find_node(path), path, document, layout):
+        return
     with session.editing() as changes:
         node = session.find_node(path)
-        if node is not None and node.user_data == document:
+        if _is_there(node, path, document, layout):
             return
-        if node is not None and isinstance(node, ArrayEntry) is not (layout is not None):
-            raise AlreadyExistsError(
-                f"node already exists at `{path}`: it is {_kind(node)}, and a node cannot change into "
-                "the other kind; delete it first",
-                kind=ErrorKind.NODE_ALREADY_EXISTS,
-            )
         id = NodeId.random() if node is None else node.id
         in_base = node is not None and node.in_base
         if layout is None:
@@ -65,6 +63,21 @@ def set_document(session: EngineSession, path: str, document: bytes) -> None:
             if isinstance(node, ArrayEntry) and len(node.shape) != len(layout.shape):
                 changes.chunks.pop(id, None)
             changes.set_array(path, id, document, layout.shape, layout.dimension_names, in_base=in_base)
+
+
+def _is_there(node: Entry | None, path: str, document: bytes, layout: ArrayLayout | None) -> bool:
+    """Whether there is such a node already. Raises if there is one of the other type."""
+    if node is None:
+        return False
+    if node.user_data == document:
+        return True
+    if isinstance(node, ArrayEntry) is not (layout is not None):
+        raise AlreadyExistsError(
+            f"node already exists at `{path}`: it is {_kind(node)}, and a node cannot change into "
+            "the other kind; delete it first",
+            kind=ErrorKind.NODE_ALREADY_EXISTS,
+        )
+    return False
 
 
 def delete_key(session: EngineSession, key: str) -> None:
