@@ -229,6 +229,7 @@ class HistoryV1:
     def reset_branch(self, name: str, to: SnapshotId, *, expected_tip: SnapshotId | None) -> None:
         _check_name(name)
         self.check_snapshot(to)
+        replaced: set[SnapshotId] = set()
 
         def check(ref: _Ref | None) -> None:
             tip = None if ref is None else ref.target
@@ -236,8 +237,17 @@ class HistoryV1:
                 raise branch_update_conflict(expected_tip, tip)
             if tip is None:
                 raise ref_not_found(name)
+            replaced.add(tip)
 
-        self._move(branch_ref_path(name), to, check, landed=lambda ref: ref.target == to)
+        def landed(ref: _Ref) -> bool:
+            # Others may have committed on top of us before we look again; then the way down from
+            # their commit meets the target before the tip that we meant to replace.
+            for record in self.ancestry(ref.target):
+                if record.id == to or record.id in replaced:
+                    return record.id == to
+            return False
+
+        self._move(branch_ref_path(name), to, check, landed=landed)
 
     def publish_commit(
         self,

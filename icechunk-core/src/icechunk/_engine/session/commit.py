@@ -28,6 +28,7 @@ from icechunk._engine.format.snapshot_records import (
     ManifestRef,
 )
 from icechunk._engine.session.kinds import (
+    PublishKind,
     SessionKind,
     amend_of_first_commit,
     commit_refused,
@@ -105,7 +106,7 @@ def commit_session(
     branch = _branch_to_commit_to(session, allow_empty=allow_empty)
     snapshot = write_changes(session, message, _properties(session, metadata))
     publish = partial(session.history.publish_commit, branch, snapshot, expected_tip=session.snapshot_id)
-    return _published(session, snapshot, publish)
+    return _published(session, snapshot, publish, "commit")
 
 
 def amend_session(
@@ -139,7 +140,7 @@ def amend_session(
         raise edit_refused(SessionKind.REARRANGE, prefix="session error: ")
     snapshot = write_changes(session, message, _properties(session, metadata), previous=previous)
     publish = partial(session.history.publish_amend, branch, snapshot, expected_tip=session.snapshot_id)
-    return _published(session, snapshot, publish)
+    return _published(session, snapshot, publish, "amend")
 
 
 def flush_session(
@@ -157,7 +158,7 @@ def flush_session(
     if session.kind is SessionKind.FORK:
         raise flush_refused()
     snapshot = write_changes(session, message, _properties(session, metadata))
-    return _published(session, snapshot, partial(session.history.publish_detached, snapshot))
+    return _published(session, snapshot, partial(session.history.publish_detached, snapshot), "flush")
 
 
 def _branch_to_commit_to(session: EngineSession, *, allow_empty: bool) -> str:
@@ -182,7 +183,9 @@ class _Publish(Protocol):
     def __call__(self, *, rearranges: bool, check: Callable[[], None] | None) -> None: ...
 
 
-def _published(session: EngineSession, snapshot: NewSnapshot, publish: _Publish) -> SnapshotId:
+def _published(
+    session: EngineSession, snapshot: NewSnapshot, publish: _Publish, what: PublishKind
+) -> SnapshotId:
     """Have the history publish a snapshot, and find out whether it did if it does not say so."""
     check = None
     if session.assets.locality is Locality.REMOTE:
@@ -195,7 +198,7 @@ def _published(session: EngineSession, snapshot: NewSnapshot, publish: _Publish)
         raise type(error)(f"session error: {error.message}", kind=error.kind) from None
     except BaseException as error:
         # Ctrl-C, or storage that fails for good after its answer was lost: the history knows.
-        if not _is_in_the_history(session, snapshot.id):
+        if not _is_in_the_history(session, snapshot.id, what):
             raise
         if not isinstance(error, Exception):
             session.become_read_only(snapshot.id)
@@ -203,12 +206,12 @@ def _published(session: EngineSession, snapshot: NewSnapshot, publish: _Publish)
     return snapshot.id
 
 
-def _is_in_the_history(session: EngineSession, id: SnapshotId) -> bool:
+def _is_in_the_history(session: EngineSession, id: SnapshotId, what: PublishKind) -> bool:
     try:
         return session.history.has_commit(session.branch, id)
     except IcechunkError:
-        # It cannot be asked either. The session stays writable; if the commit is there after
-        # all, the next one is a conflict that names it.
+        # It cannot be asked either. The session stays writable, and asks again before it tries again.
+        session.leave_in_doubt(what, id)
         return False
 
 

@@ -6,6 +6,7 @@ The table of semantics, section 2.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal, TypeAlias
 
 from icechunk.errors import (
     ErrorKind,
@@ -25,6 +26,10 @@ class SessionKind(Enum):
     EDIT = "edit"
     REARRANGE = "rearrange"
     FORK = "fork"
+
+
+PublishKind: TypeAlias = Literal["commit", "amend", "flush"]
+"""What is done with the snapshot of a session's changes."""
 
 
 def edit_refused(kind: SessionKind, *, prefix: str = "") -> IcechunkError:

@@ -60,6 +60,9 @@ def rebase(session: EngineSession, solver: ConflictSolver, open_store: OpenStore
     with session.publishing():
         if session.branch is None:
             raise commit_refused()
+        if session.has_landed():
+            # What others seem to have committed is this session's own; its next commit notices.
+            return False
         return _rebase(session, solver, open_store)
 
 

@@ -25,7 +25,13 @@ from icechunk._engine.session.keys import (
     parse_coords,
     parse_key,
 )
-from icechunk._engine.session.kinds import SessionKind, being_committed, edit_refused, move_refused
+from icechunk._engine.session.kinds import (
+    PublishKind,
+    SessionKind,
+    being_committed,
+    edit_refused,
+    move_refused,
+)
 from icechunk._engine.session.reading import (
     NOT_LOADED,
     ArrayEntry,
@@ -64,6 +70,8 @@ _MAX_MEMO = 2**16
 _MANY_CHUNK_CHANGES = 50_000_000
 
 _EDITABLE = frozenset({SessionKind.EDIT, SessionKind.FORK})
+
+_MOVES_BRANCH: tuple[PublishKind, ...] = ("commit", "amend")
 
 _PICKLE_WRITABLE = (
     "You must opt-in to pickle writable sessions in a distributed context using Session.fork(). "
@@ -112,6 +120,8 @@ class EngineSession:
         self._can_edit = kind in _EDITABLE
         self._is_committing = False
         self._num_chunk_changes = 0
+        # The snapshot of exactly these changes that may be in the history: storage was gone before it could say.
+        self._in_doubt: tuple[PublishKind, SnapshotId] | None = None
         self._base: Base | None = None
         # What keys were found to stand for: the array of `head/c/...`, the document under a whole key.
         # Both are replaced, not emptied, when a node changes, and filled under the lock only when
@@ -177,6 +187,8 @@ class EngineSession:
             raise edit_refused(self.kind, prefix="session error: ")
         with self._lock:
             self._check_not_committing()
+            self._in_doubt = None
+            self._can_edit = self.kind in _EDITABLE
             self.changes = ChangeSet()
             self._num_chunk_changes = 0
             self._forget_nodes()
@@ -197,7 +209,9 @@ class EngineSession:
             Somebody else has committed to the branch.
         """
         with self.publishing():
-            id = committing.commit_session(self, message, metadata, allow_empty=allow_empty)
+            id = self.find_landed("commit")
+            if id is None:
+                id = committing.commit_session(self, message, metadata, allow_empty=allow_empty)
             self.become_read_only(id)
         return id
 
@@ -216,7 +230,9 @@ class EngineSession:
             Somebody else has committed to the branch.
         """
         with self.publishing():
-            id = committing.amend_session(self, message, metadata, allow_empty=allow_empty)
+            id = self.find_landed("amend")
+            if id is None:
+                id = committing.amend_session(self, message, metadata, allow_empty=allow_empty)
             self.become_read_only(id)
         return id
 
@@ -252,7 +268,25 @@ class EngineSession:
             # After Ctrl-C, too: a session that did not commit stays usable.
             with self._lock:
                 self._is_committing = False
-                self._can_edit = self.kind in _EDITABLE
+                self._can_edit = self.kind in _EDITABLE and self._in_doubt is None
+
+    def leave_in_doubt(self, what: PublishKind, id: SnapshotId) -> None:
+        """Remember a snapshot that was to be published, and may have been, until something changes."""
+        self._in_doubt = what, id
+
+    def find_landed(self, what: PublishKind) -> SnapshotId | None:
+        """Return the snapshot that was left in doubt, if it is in the history."""
+        if self._in_doubt is None or self._in_doubt[0] != what:
+            return None
+        id = self._in_doubt[1]
+        if self.history.has_commit(self.branch, id):
+            return id
+        self._in_doubt = None
+        return None
+
+    def has_landed(self) -> bool:
+        """Whether a commit or amend of these changes that had failed is in the history."""
+        return any(self.find_landed(what) is not None for what in _MOVES_BRANCH)
 
     def move_base(self, snapshot_id: SnapshotId) -> None:
         """Go on from another snapshot with the same changes, which have been made to fit it."""
@@ -319,6 +353,7 @@ class EngineSession:
             self._check_not_committing()
             if self.kind is not SessionKind.REARRANGE:
                 raise move_refused(self.kind)
+            self._in_doubt = None
             try:
                 yield self.changes.moves
             finally:
@@ -333,7 +368,11 @@ class EngineSession:
         if self._can_edit:
             return
         self._check_not_committing()
-        raise edit_refused(self.kind)
+        if self.kind not in _EDITABLE:
+            raise edit_refused(self.kind)
+        # With other changes than those that were left in doubt, it is another commit.
+        self._in_doubt = None
+        self._can_edit = True
 
     def _check_not_committing(self) -> None:
         if self._is_committing:
