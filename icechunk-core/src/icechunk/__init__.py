@@ -16,9 +16,6 @@ from icechunk._version import CLIENT_NAME, __version__
 refuse_second_owner()
 
 if TYPE_CHECKING:
-    from icechunk._values.ancestry_graph import (
-        AncestryGraph as AncestryGraph,
-    )
     from icechunk._values.enums import (
         ChunkType as ChunkType,
         RepoAvailability as RepoAvailability,
@@ -47,6 +44,9 @@ if TYPE_CHECKING:
         ObjectStoreConfig as ObjectStoreConfig,
         RepositoryConfig as RepositoryConfig,
         RepoUpdateRetryConfig as RepoUpdateRetryConfig,
+        initialize_logs as initialize_logs,
+        set_logs_filter as set_logs_filter,
+        shutdown_telemetry as shutdown_telemetry,
     )
     from icechunk.conflicts import (
         BasicConflictSolver as BasicConflictSolver,
@@ -121,6 +121,7 @@ if TYPE_CHECKING:
         Session as Session,
     )
     from icechunk.snapshots import (
+        AncestryGraph as AncestryGraph,
         Diff as Diff,
         ManifestFileInfo as ManifestFileInfo,
         SnapshotInfo as SnapshotInfo,
@@ -167,7 +168,6 @@ __api_version__ = "2.3.0"
 
 # What type checkers see above, for the interpreter. A test holds the two together.
 _HOMES = {
-    "_values.ancestry_graph": ("AncestryGraph",),
     "_values.enums": (
         "ChunkType",
         "RepoAvailability",
@@ -192,6 +192,9 @@ _HOMES = {
         "ObjectStoreConfig",
         "RepoUpdateRetryConfig",
         "RepositoryConfig",
+        "initialize_logs",
+        "set_logs_filter",
+        "shutdown_telemetry",
     ),
     "conflicts": (
         "BasicConflictSolver",
@@ -262,6 +265,7 @@ _HOMES = {
     "repository": ("Repository",),
     "session": ("Session",),
     "snapshots": (
+        "AncestryGraph",
         "Diff",
         "ManifestFileInfo",
         "SnapshotInfo",
@@ -354,7 +358,7 @@ def print_debug_info() -> None:
     """Print the versions of everything that matters for a bug report."""
     # Needed for this only.
     import platform
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import PackageNotFoundError, entry_points, version
 
     lines = {"platform": platform.platform(), "python": platform.python_version()}
     lines["icechunk-core"] = __version__
@@ -363,4 +367,8 @@ def print_debug_info() -> None:
             lines[name] = version(name)
         except PackageNotFoundError:
             continue
+    plugins = {entry.dist for entry in entry_points(group="icechunk") if entry.dist is not None}
+    lines.update(
+        {f"plugin {dist.name}": dist.version for dist in sorted(plugins, key=lambda dist: dist.name)}
+    )
     sys.stdout.write("".join(f"{name}:  {value}\n" for name, value in lines.items()))

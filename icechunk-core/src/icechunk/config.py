@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icechunk._logs import initialize_logs, set_logs_filter, shutdown_telemetry
 from icechunk._values.attribution import Attribution
 from icechunk._values.conditions import (
     ManifestPreloadCondition,
@@ -40,4 +41,7 @@ __all__ = [
     "ObjectStoreConfig",
     "RepoUpdateRetryConfig",
     "RepositoryConfig",
+    "initialize_logs",
+    "set_logs_filter",
+    "shutdown_telemetry",
 ]

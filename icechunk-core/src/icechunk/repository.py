@@ -14,15 +14,14 @@ from icechunk._display.html import html
 from icechunk._engine.format.ids import ManifestId, SnapshotId
 from icechunk._engine.format.values import to_json_object
 from icechunk._engine.repository.repository import EngineRepository
-from icechunk._values.ancestry_graph import AncestryGraph
 from icechunk._values.enums import SpecVersion
 from icechunk._values.records import aware
 from icechunk._values.repository_state import RepoStatus
-from icechunk.config import FeatureFlag, RepositoryConfig
+from icechunk.config import Attribution, FeatureFlag, RepositoryConfig
 from icechunk.errors import ErrorKind, FormatError, InvalidInputError
 from icechunk.ops import Update
 from icechunk.session import Session
-from icechunk.snapshots import Diff, ManifestFileInfo, SnapshotInfo
+from icechunk.snapshots import AncestryGraph, Diff, ManifestFileInfo, SnapshotInfo
 from icechunk.storage import Storage, StorageSettings
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ class Repository:
         *,
         spec_version: SpecVersion | int | None = None,
         check_clean_root: bool = True,
+        attribution: Attribution | None = None,
     ) -> Repository:
         """Make a repository, with one empty snapshot and the branch `main`.
 
@@ -76,6 +76,8 @@ class Repository:
             The version of the format, 1 or 2. By default the newest.
         check_clean_root
             Look whether anything is there. Without it only a repository is in the way.
+        attribution
+            Who this handle makes its requests for; labels for storage that keeps a record of such.
 
         Raises
         ------
@@ -86,18 +88,26 @@ class Repository:
         ReadOnlyError
             The storage is read-only.
         """
+        labels = _checked_attribution(attribution)
         engine = EngineRepository.create(
             storage.location,
             _checked_config(config),
             spec_version=_spec_version(spec_version),
             check_clean_root=check_clean_root,
         )
+        engine.attribution = labels
         return cls(engine)
 
     create_async = async_class_form(create)
 
     @classmethod
-    def open(cls, storage: Storage, config: RepositoryConfig | None = None) -> Repository:
+    def open(
+        cls,
+        storage: Storage,
+        config: RepositoryConfig | None = None,
+        *,
+        attribution: Attribution | None = None,
+    ) -> Repository:
         """Open the repository at a place.
 
         Parameters
@@ -107,6 +117,8 @@ class Repository:
         config
             What this handle does differently from the persisted configuration. Not persisted, unless
             `save_config` is called.
+        attribution
+            Who this handle makes its requests for; labels for storage that keeps a record of such.
 
         Raises
         ------
@@ -115,7 +127,10 @@ class Repository:
         FormatError
             It is damaged, or of a newer format than this library knows.
         """
-        return cls(EngineRepository.open(storage.location, _checked_config(config)))
+        labels = _checked_attribution(attribution)
+        engine = EngineRepository.open(storage.location, _checked_config(config))
+        engine.attribution = labels
+        return cls(engine)
 
     open_async = async_class_form(open)  # noqa: A003
 
@@ -127,18 +142,21 @@ class Repository:
         *,
         create_version: SpecVersion | int | None = None,
         check_clean_root: bool = True,
+        attribution: Attribution | None = None,
     ) -> Repository:
         """Open the repository at a place, or make one if there is none.
 
         `create_version` and `check_clean_root` matter only if it is made; a repository of another
         version is opened as it is. Several may do this at once: all get the same repository.
         """
+        labels = _checked_attribution(attribution)
         engine = EngineRepository.open_or_create(
             storage.location,
             _checked_config(config),
             spec_version=_spec_version(create_version),
             check_clean_root=check_clean_root,
         )
+        engine.attribution = labels
         return cls(engine)
 
     open_or_create_async = async_class_form(open_or_create)
@@ -207,6 +225,11 @@ class Repository:
     def storage(self) -> Storage:
         """Where the repository is."""
         return Storage._from_location(self._engine.location)
+
+    @property
+    def attribution(self) -> Attribution:
+        """Who this handle makes its requests for."""
+        return self._engine.attribution
 
     @property
     def spec_version(self) -> SpecVersion:
@@ -825,6 +848,14 @@ def _manifest_id(text: str) -> ManifestId:
         return ManifestId.parse(text)
     except FormatError:
         raise InvalidInputError(f"invalid manifest id: `{text}`", kind=ErrorKind.UNKNOWN) from None
+
+
+def _checked_attribution(attribution: Attribution | None) -> Attribution:
+    if attribution is None:
+        return Attribution()
+    if not isinstance(attribution, Attribution):
+        raise TypeError(f"attribution is an Attribution, not an instance of {type(attribution)}")
+    return attribution
 
 
 def _checked_config(config: RepositoryConfig | None) -> RepositoryConfig | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from icechunk._values.ancestry_graph import AncestryGraph
 from icechunk._values.diff import Diff
 from icechunk._values.history import ManifestFileInfo, SnapshotInfo
 
-__all__ = ["Diff", "ManifestFileInfo", "SnapshotInfo"]
+__all__ = ["AncestryGraph", "Diff", "ManifestFileInfo", "SnapshotInfo"]

@@ -374,6 +374,20 @@ def test_a_repository_says_what_it_is(repo: Repository, spec_version: int) -> No
     assert "icechunk-header" in repo._repr_html_()
 
 
+def test_a_handle_knows_for_whom_it_works(storage: Storage) -> None:
+    labels = icechunk.Attribution(client="a-program/1.0", principal="somebody")
+    assert Repository.create(storage).attribution == icechunk.Attribution()
+    for handle in (
+        Repository.open(storage, attribution=labels),
+        Repository.open_or_create(storage, attribution=labels),
+        Repository.create(icechunk.in_memory_storage(), attribution=labels),
+    ):
+        assert handle.attribution == handle.reopen().attribution == labels
+        assert pickle.loads(pickle.dumps(handle)).attribution == labels
+    with pytest.raises(TypeError, match="attribution is an Attribution"):
+        Repository.open(storage, attribution="me")  # type: ignore[arg-type]
+
+
 class TestReadOnly:
     def test_a_repository_whose_status_is_read_only_refuses_every_write(
         self, storage: Storage, raises: Raises

@@ -23,6 +23,7 @@ from icechunk._engine.repository.ref_errors import branch_not_found
 from icechunk._engine.repository.repo_file import RepoFile
 from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
+from icechunk._values.attribution import Attribution
 from icechunk._values.config_document import config_from_document, config_to_document
 from icechunk._values.effective import EffectiveSettings
 from icechunk._values.repository_config import RepositoryConfig
@@ -65,6 +66,8 @@ class EngineRepository:
         self.config = config
         self.default_commit_metadata: Mapping[str, JsonValue] = {}
         """What the metadata of commits begins with, in sessions that are made from now on."""
+        self.attribution = Attribution()
+        """Who this handle makes its requests for."""
 
     @property
     def location(self) -> Location:
@@ -177,7 +180,9 @@ class EngineRepository:
             self.location, self.config if config is None else self.config.merge(config)
         )
         assets = _reconfigured(self.assets, merged)
-        return EngineRepository(assets, self.history.over(assets), merged)
+        other = EngineRepository(assets, self.history.over(assets), merged)
+        other.attribution = self.attribution
+        return other
 
     # -- branches and tags ------------------------------------------------------------------------
 
