@@ -285,16 +285,22 @@ class Assets:
         data = seal_file(payload, file_type, spec_version, level=self._compression_level)
         return SealedFile(path, data, file_metadata(file_type, spec_version), remember)
 
-    def write_all(self, files: Sequence[SealedFile]) -> None:
+    def write_all(self, files: Sequence[SealedFile], *, beside: Callable[[], object] | None = None) -> object:
         """Write new files under random names: side by side on remote storage, else in turn.
 
-        When it returns, all of them are there. They are then in the caches, too.
+        When it returns, all of them are there. They are then in the caches, too. On remote storage
+        `beside` is called meanwhile; what it returns is returned.
         """
-        if self.locality is Locality.REMOTE:
-            run_all([partial(self._write, file) for file in files])
-        else:
+        if self.locality is not Locality.REMOTE:
             for file in files:
                 self._write(file)
+            return None
+        work: list[Callable[[], object]] = [partial(self._write, file) for file in files]
+        if beside is None:
+            run_all(work)
+            return None
+        # First, so that it waits for none of the others if there are more than go out at once.
+        return run_all([beside, *work])[0]
 
     def write_named(self, file: SealedFile) -> None:
         """Write a file whose name is known to others: the initial snapshot and its log."""

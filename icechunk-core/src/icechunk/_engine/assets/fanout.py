@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 # Requests in flight in one process. The work is waiting for a network, not computing: more
 # threads than cores, and few enough that their stacks and connections cost nothing.
-MAX_WORKERS = 32
+MAX_WORKERS = 64
 
 
 class _Pool:

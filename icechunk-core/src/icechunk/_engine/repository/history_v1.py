@@ -249,6 +249,10 @@ class HistoryV1:
 
         self._move(branch_ref_path(name), to, check, landed=landed)
 
+    def look(self) -> object:
+        """See `icechunk._engine.session.history.History`: the branch's ref is read beside the check."""
+        return None
+
     def publish_commit(
         self,
         branch: str,
@@ -256,6 +260,7 @@ class HistoryV1:
         *,
         expected_tip: SnapshotId,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`."""
@@ -303,6 +308,7 @@ class HistoryV1:
         *,
         expected_tip: SnapshotId,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """Refuse: the parent of a snapshot is in its file, and commits are never rewritten."""
@@ -313,6 +319,7 @@ class HistoryV1:
         snapshot: NewSnapshot,
         *,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`: there is nothing to write."""

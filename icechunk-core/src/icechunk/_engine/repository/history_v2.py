@@ -202,6 +202,10 @@ class HistoryV2:
 
     # -- commits and configuration ----------------------------------------------------------------
 
+    def look(self) -> object:
+        """See `icechunk._engine.session.history.History`."""
+        return self._repo.look()
+
     def publish_commit(
         self,
         branch: str,
@@ -209,6 +213,7 @@ class HistoryV2:
         *,
         expected_tip: SnapshotId,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`."""
@@ -222,7 +227,7 @@ class HistoryV2:
                 branches={**now.info.branches, branch: snapshot.id},
             )
 
-        self._repo.update(change, check=check)
+        self._repo.update(change, seen=seen, check=check)
 
     def publish_amend(
         self,
@@ -231,6 +236,7 @@ class HistoryV2:
         *,
         expected_tip: SnapshotId,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`."""
@@ -252,13 +258,14 @@ class HistoryV2:
                 branches={**now.info.branches, branch: snapshot.id},
             )
 
-        self._repo.update(change, check=check)
+        self._repo.update(change, seen=seen, check=check)
 
     def publish_detached(
         self,
         snapshot: NewSnapshot,
         *,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """See `icechunk._engine.session.history.History`."""
@@ -268,7 +275,7 @@ class HistoryV2:
                 check_flag(MOVE_NODE, now.info, "flush rearrange session")
             return self._changed(now, NewDetachedSnapshot(snapshot.id), add_snapshots=[snapshot])
 
-        self._repo.update(change, check=check)
+        self._repo.update(change, seen=seen, check=check)
 
     def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:
         """See `icechunk._engine.session.history.History`."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from icechunk._engine.session.history import History
+
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
     from icechunk._engine.format.ids import SnapshotId
-    from icechunk._engine.format.repo_info_records import NewSnapshot
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.repository.ops_log import LoggedUpdate
     from icechunk._engine.repository.state import RepositoryState
-    from icechunk._engine.session.history import NewerCommits
 
 
 class SnapshotRecord(Protocol):
@@ -42,16 +42,12 @@ class Refs(NamedTuple):
     lookup: Callable[[SnapshotId], SnapshotRecord]
 
 
-class RefsAndHistory(Protocol):
+class RefsAndHistory(History, Protocol):
     """The mutable half of a repository: refs, history, persisted configuration.
 
-    One implementation for each spec version. A superset of what a session sees
-    (`icechunk._engine.session.history.History`). Every read asks storage; nothing is trusted
-    from before.
+    One implementation for each spec version. Every read asks storage; nothing is trusted from
+    before.
     """
-
-    @property
-    def spec_version(self) -> int: ...
 
     def over(self, assets: Assets) -> RefsAndHistory:
         """Return the same history over other assets of the same repository."""
@@ -98,34 +94,6 @@ class RefsAndHistory(Protocol):
     def reset_branch(self, name: str, to: SnapshotId, *, expected_tip: SnapshotId | None) -> None: ...
     def create_tag(self, name: str, id: SnapshotId) -> None: ...
     def delete_tag(self, name: str) -> None: ...
-
-    def publish_commit(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        check: Callable[[], None] | None = None,
-    ) -> None: ...
-    def publish_amend(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        check: Callable[[], None] | None = None,
-    ) -> None: ...
-    def publish_detached(
-        self,
-        snapshot: NewSnapshot,
-        *,
-        rearranges: bool = False,
-        check: Callable[[], None] | None = None,
-    ) -> None: ...
-    def has_commit(self, branch: str | None, id: SnapshotId) -> bool: ...
-    def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None: ...
 
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None: ...
 

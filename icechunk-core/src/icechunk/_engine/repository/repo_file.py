@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from icechunk._engine.assets.assets import Assets, file_metadata
 from icechunk._engine.assets.clock import now_after, time_text
@@ -84,6 +85,10 @@ class RepoFile:
         """
         return self._revalidated().info
 
+    def look(self) -> object:
+        """Read the repo info, for an update that begins later: its `seen`."""
+        return self._revalidated()
+
     def _revalidated(self) -> _Known:
         known = self._known
         fetched = self._assets.backend.get(REPO_PATH, unless=None if known is None else known.version)
@@ -124,13 +129,15 @@ class RepoFile:
         change: Callable[[Change], RepoInfo],
         *,
         even_if_read_only: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> RepoInfo:
         """Replace the repo info by what `change` makes of it, and return the new one.
 
         `change` is called once for each attempt, with the repo info that this attempt is about
-        to replace; what it raises ends the update. `check` is called once, before anything is
-        written, beside the first read where that saves a round trip.
+        to replace; what it raises ends the update. `seen` is what `look` has returned a moment
+        ago: the first attempt does not read anew. `check` is called once, before `repo` is
+        written, beside the backup of the old one.
 
         When an answer is lost, the ops log tells what became of the attempt: each attempt makes
         a backup under a name of its own, and the log keeps the names of those that counted.
@@ -145,9 +152,7 @@ class RepoFile:
         settings = self._assets.settings
         unresolved: dict[str, int] = {}
         losses = 0
-        known: _Known | None = None
-        if check is not None:
-            known, _nothing = run_all([self._revalidated, check])
+        known = seen if isinstance(seen, _Known) else None
         while True:
             # On storage that needs a lock this is it, held from the read to the write, so that
             # writers queue up instead of losing. The clock is read inside: one after another.
@@ -161,14 +166,8 @@ class RepoFile:
                 updated_at = now_after(known.updated_at)
                 name = backup_name(REPO_PATH, updated_at // 1000, str(ObjectId12.random()))
                 info = change(Change(known.info, updated_at, name))
-                outcome = self._assets.backend.replace(
-                    REPO_PATH,
-                    self._sealed(info),
-                    expected=known.version,
-                    backup=backup_path(name),
-                    kind=ObjectKind.REF,
-                    user_metadata=file_metadata(FileType.REPO_INFO, SPEC_VERSION),
-                )
+                outcome = self._replaced(known.version, info, backup_path(name), check)
+                check = None
             if isinstance(outcome, Landed):
                 if outcome.version is not None:
                     self._known = _Known(info, outcome.version, updated_at)
@@ -184,6 +183,23 @@ class RepoFile:
                 )
             wait_after(losses, settings)
             known = None
+
+    def _replaced(
+        self, expected: Version, info: RepoInfo, backup: str, check: Callable[[], None] | None
+    ) -> PutOutcome:
+        backend = self._assets.backend
+        options: dict[str, Any] = {
+            "expected": expected,
+            "kind": ObjectKind.REF,
+            "user_metadata": file_metadata(FileType.REPO_INFO, SPEC_VERSION),
+        }
+        if check is None:
+            return backend.replace(REPO_PATH, self._sealed(info), backup=backup, **options)
+        # The two steps of which a replacement consists, so that the check saves a round trip.
+        copy: Callable[[], object] = partial(backend.copy, REPO_PATH, backup, expected=expected)
+        if isinstance(run_all([copy, check])[0], LostRace):
+            return LostRace()
+        return backend.put(REPO_PATH, self._sealed(info), **options)
 
     def _sealed(self, info: RepoInfo) -> bytes:
         level = self._assets.settings.compression_level

@@ -72,7 +72,7 @@ _MAX_CLOCK_DIFFERENCE_SECONDS = 600
 
 # Manifests that are fetched side by side before the arrays they belong to are rebuilt; so many are in
 # memory at once, whatever the cache may keep.
-_FETCHED_TOGETHER = 32
+_FETCHED_TOGETHER = 64
 
 # Up to here a list of all manifests is faster than columns of them.
 _FEW_NODES = 64
@@ -104,9 +104,9 @@ def commit_session(
         Of kind ``snapshot-timestamp``: the clock is wrong.
     """
     branch = _branch_to_commit_to(session, allow_empty=allow_empty)
-    snapshot = write_changes(session, message, _properties(session, metadata))
+    snapshot, seen = write_changes(session, message, _properties(session, metadata))
     publish = partial(session.history.publish_commit, branch, snapshot, expected_tip=session.snapshot_id)
-    return _published(session, snapshot, publish, "commit")
+    return _published(session, snapshot, partial(publish, seen=seen), "commit")
 
 
 def amend_session(
@@ -138,9 +138,9 @@ def amend_session(
     previous = session.assets.load_transaction_log(session.snapshot_id)
     if previous.moved_nodes and session.kind is not SessionKind.REARRANGE:
         raise edit_refused(SessionKind.REARRANGE, prefix="session error: ")
-    snapshot = write_changes(session, message, _properties(session, metadata), previous=previous)
+    snapshot, seen = write_changes(session, message, _properties(session, metadata), previous=previous)
     publish = partial(session.history.publish_amend, branch, snapshot, expected_tip=session.snapshot_id)
-    return _published(session, snapshot, publish, "amend")
+    return _published(session, snapshot, partial(publish, seen=seen), "amend")
 
 
 def flush_session(
@@ -157,8 +157,9 @@ def flush_session(
     """
     if session.kind is SessionKind.FORK:
         raise flush_refused()
-    snapshot = write_changes(session, message, _properties(session, metadata))
-    return _published(session, snapshot, partial(session.history.publish_detached, snapshot), "flush")
+    snapshot, seen = write_changes(session, message, _properties(session, metadata))
+    publish = partial(session.history.publish_detached, snapshot, seen=seen)
+    return _published(session, snapshot, publish, "flush")
 
 
 def _branch_to_commit_to(session: EngineSession, *, allow_empty: bool) -> str:
@@ -233,11 +234,11 @@ def write_changes(
     metadata: dict[str, JsonValue],
     *,
     previous: TransactionLog | None = None,
-) -> NewSnapshot:
+) -> tuple[NewSnapshot, object]:
     """Write what the session has changed: manifests, transaction log and snapshot.
 
     All of them are there when this returns; nothing refers to them yet. The log includes
-    `previous`, if that is given.
+    `previous`, if that is given. Beside the snapshot, return what the history has `seen` meanwhile.
     """
     assets, changes, spec_version = session.assets, session.changes, session.spec_version
     base = session.base()
@@ -280,20 +281,20 @@ def write_changes(
         **_manifest_files(base, manifests.files, _removed_manifests(base, nodes, removed, manifests)),
         spec_version=spec_version,
     )
-    assets.write_all(
-        [
-            *manifests.held,
-            assets.seal_transaction_log(log.id, log.encode(), spec_version),
-            assets.seal_snapshot(log.id, snapshot, spec_version),
-        ]
-    )
-    return NewSnapshot(
+    files = [
+        *manifests.held,
+        assets.seal_transaction_log(log.id, log.encode(), spec_version),
+        assets.seal_snapshot(log.id, snapshot, spec_version),
+    ]
+    seen = assets.write_all(files, beside=session.history.look)
+    written = NewSnapshot(
         id=log.id,
         parent_id=session.snapshot_id,
         flushed_at=flushed_at,
         message=message,
         metadata=metadata,
     )
+    return written, seen
 
 
 def _changed_nodes(session: EngineSession, base: Snapshot, manifests: _Manifests) -> dict[str, Node]:

@@ -44,6 +44,14 @@ class History(Protocol):
         """The version of the format that new files are written in: 1 or 2."""
         ...
 
+    def look(self) -> object:
+        """Read what a publication begins with, to be handed over as `seen`.
+
+        So it can be read while files are being written. When it is out of date by then, the
+        publication finds out, and reads again.
+        """
+        ...
+
     def publish_commit(
         self,
         branch: str,
@@ -51,13 +59,14 @@ class History(Protocol):
         *,
         expected_tip: SnapshotId,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """Make a written snapshot the tip of a branch, atomically.
 
         Returns only when the commit is in the history, for good. When an answer of the storage
         is lost, the history is read again to find out what became of it. `check` is one more
-        thing to find out before anything is changed; it may run beside the first read.
+        thing to find out before anything is changed; it may run beside another request.
         `rearranges`: it is that of a session that moves nodes, which can be forbidden.
 
         Raises
@@ -81,6 +90,7 @@ class History(Protocol):
         *,
         expected_tip: SnapshotId,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """Put a written snapshot in the place of a branch's tip: its parent becomes that of the tip.
@@ -94,6 +104,7 @@ class History(Protocol):
         snapshot: NewSnapshot,
         *,
         rearranges: bool = False,
+        seen: object = None,
         check: Callable[[], None] | None = None,
     ) -> None:
         """Make a written snapshot known, without any ref that leads to it.
