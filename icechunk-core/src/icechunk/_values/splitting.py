@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from icechunk._values.repository_config import RepositoryConfig
 
-__all__ = ["box_edges", "matches_array", "matches_dimension"]
+__all__ = ["box_edges", "is_found", "matches_array", "matches_dimension"]
 
 # Expressions are of the syntax of Rust's regex crate. What can be translated is: names of groups, and the
 # end of the text.
@@ -105,9 +105,9 @@ def matches_array(condition: ManifestSplitCondition, path: str) -> bool:
         case SplitAnd():
             return all(matches_array(each, path) for each in condition.conditions)
         case SplitPathMatches():
-            return _is_found(condition.regex, path)
+            return is_found(condition.regex, path)
         case SplitNameMatches():
-            return _is_found(condition.regex, path.rpartition("/")[2])
+            return is_found(condition.regex, path.rpartition("/")[2])
     return False
 
 
@@ -119,11 +119,12 @@ def matches_dimension(condition: ManifestSplitDimCondition, axis: int, name: str
         case SplitAxis():
             return condition.number == axis
         case SplitDimensionName():
-            return name is not None and _is_found(condition.regex, name)
+            return name is not None and is_found(condition.regex, name)
     return False
 
 
-def _is_found(regex: str, text: str) -> bool:
+def is_found(regex: str, text: str) -> bool:
+    """Whether an expression, in the syntax of Rust, is found in a text. An invalid one is found nowhere."""
     compiled = _compiled(regex)
     return compiled is not None and compiled.search(text) is not None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from icechunk._engine.assets.after_fork import remake_after_fork
+
+_log = logging.getLogger("icechunk.assets")
 
 T = TypeVar("T")
 
@@ -43,6 +46,18 @@ class _Pool:
 
 
 _pool = _Pool()
+
+
+def run_later(work: Callable[[], object]) -> None:
+    """Call `work` in a thread of the pool, for its effects alone. Errors end up in the log."""
+
+    def attempt() -> None:
+        try:
+            work()
+        except Exception:
+            _log.debug("work in the background has failed", exc_info=True)
+
+    _pool.executor().submit(attempt)
 
 
 def run_all(work: Sequence[Callable[[], T]]) -> list[T]:

@@ -32,6 +32,7 @@ from icechunk._engine.session.kinds import (
     edit_refused,
     move_refused,
 )
+from icechunk._engine.session.preloading import preload
 from icechunk._engine.session.reading import (
     NOT_LOADED,
     ArrayEntry,
@@ -175,6 +176,8 @@ class EngineSession:
                 # Not if the session was committed meanwhile, and has another base.
                 if self.snapshot_id == id:
                     self._base = base
+            if self.kind is not SessionKind.FORK:
+                preload(base.snapshot, self.assets, self.config)
         return base
 
     def base_node(self, id: NodeId) -> Node | None:
