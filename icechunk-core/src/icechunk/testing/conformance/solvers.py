@@ -153,7 +153,7 @@ def _answer(
 ) -> Resolution | None:
     """Ask, and leave it to rule 1 if the answer is none."""
     try:
-        answer = solver.resolve(conflict)
+        answer: Any = solver.resolve(conflict)
     except Exception:  # whatever it is, there is a test for it
         return default
     return answer if isinstance(answer, _ANSWERS) else default
