@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from icechunk._engine.format.header import FileType
 from icechunk._engine.format.ids import NodeId, SnapshotId
-from icechunk._engine.format.transaction_log import Move, TransactionLog
+from icechunk._engine.format.transaction_log import Move, TransactionLog, UpdatedChunks
 from icechunk.errors import FormatError
 from tests.core.format.record_strategies import (
     check_names,
@@ -117,3 +117,12 @@ def test_mutated_logs_are_values_or_format_errors(data: st.DataObject) -> None:
         read_everything(bytes(payload[:cut]))
     except FormatError as error:
         check_names(error, "transactions/X")
+
+
+@given(logs)
+def test_a_few_chunks_are_read_as_tuples(log: TransactionLog) -> None:
+    chunks = decode(log).updated_chunks
+    assert isinstance(chunks, UpdatedChunks)
+    for id, rows in log.updated_chunks.items():
+        assert chunks.few(id, len(rows)) == [tuple(row) for row in rows.tolist()]
+        assert not len(rows) or chunks.few(id, len(rows) - 1) is None

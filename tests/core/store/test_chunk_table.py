@@ -28,10 +28,11 @@ def edits(draw: st.DrawFn) -> tuple[int, list[list[tuple[Coords, bytes | None]]]
     return ndim, steps, in_bulk
 
 
-@given(edits())
-def test_the_last_change_of_a_chunk_wins(
-    given_edits: tuple[int, list[list[tuple[Coords, bytes | None]]], list[bool]],
-) -> None:
+Edits = tuple[int, list[list[tuple[Coords, bytes | None]]], list[bool]]
+
+
+def built(given_edits: Edits) -> tuple[ChunkTable, dict[Coords, bytes | None]]:
+    """Make a table, and the dict that says the same."""
     ndim, steps, in_bulk = given_edits
     table = ChunkTable()
     model: dict[Coords, bytes | None] = {}
@@ -51,7 +52,13 @@ def test_the_last_change_of_a_chunk_wins(
                 else:
                     table.set(coords, InlineRef(data))
                 model[coords] = data
+    return table, model
 
+
+@given(edits())
+def test_the_last_change_of_a_chunk_wins(given_edits: Edits) -> None:
+    ndim, _, _ = given_edits
+    table, model = built(given_edits)
     for coords, data in model.items():
         assert table.find(coords) == (DELETED if data is None else InlineRef(data))
     assert table.find((7,) * ndim if ndim else (0,)) is None
@@ -92,3 +99,41 @@ def test_virtual_refs_go_through_columns_unchanged() -> None:
     table = ChunkTable()
     table.add_columns(RefColumns.from_refs([(1, 2)], [ref], 2))
     assert table.find((1, 2)) == ref
+
+
+def contents(table: ChunkTable, ndim: int) -> dict[Coords, bytes | None]:
+    live = table.live_columns(ndim)
+    found: dict[Coords, bytes | None] = {}
+    for row, coords in enumerate(live.coords.tolist()):
+        ref = live.row(row)
+        assert isinstance(ref, InlineRef)
+        found[tuple(coords)] = ref.data
+    return found | {tuple(coords): None for coords in table.deleted_coords(ndim).tolist()}
+
+
+@given(edits(), st.data())
+def test_a_table_without_some_chunks_has_all_others(given_edits: Edits, data: st.DataObject) -> None:
+    ndim, _, _ = given_edits
+    table, model = built(given_edits)
+    some = data.draw(st.lists(st.sampled_from(sorted(model)), unique=True) if model else st.just([]))
+    rest = table.without(np.array(some, np.uint32).reshape(len(some), ndim))
+    assert contents(rest, ndim) == {coords: ref for coords, ref in model.items() if coords not in some}
+    assert contents(table, ndim) == model
+
+
+@given(edits(), st.data())
+def test_renumbering_moves_what_lies_behind_a_place(given_edits: Edits, data: st.DataObject) -> None:
+    ndim, steps, in_bulk = given_edits
+    if not ndim:
+        return
+    small = [[(tuple(min(c, 9) for c in coords), ref) for coords, ref in step] for step in steps]
+    table, model = built((ndim, small, in_bulk))
+    axis, start, offset = data.draw(
+        st.tuples(st.integers(0, ndim - 1), st.integers(0, 4), st.integers(0, 2**31))
+    )
+    expected = {
+        tuple(c + offset * (a == axis and c >= start) for a, c in enumerate(coords)): ref
+        for coords, ref in model.items()
+    }
+    assert contents(table.renumbered(ndim, axis, start, offset), ndim) == expected
+    assert contents(table, ndim) == model

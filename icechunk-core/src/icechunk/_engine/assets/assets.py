@@ -100,6 +100,7 @@ class Assets:
             settings.num_bytes_chunks, len
         )
         self._caches_chunks = settings.num_bytes_chunks > 0
+        self._caches_logs = settings.num_transaction_changes > 0
         remake_after_fork(self)
 
     def __reduce__(self) -> tuple[type[Assets], tuple[Location, StorageSettings, EffectiveSettings]]:
@@ -199,6 +200,9 @@ class Assets:
         FormatError
             The file is damaged, or of a newer format.
         """
+        if not self._caches_logs:
+            # Nobody waits for the log that another thread reads, and a rebase reads many small ones.
+            return self._fetch_transaction_log(id)
         return self._logs.load(id, partial(self._fetch_transaction_log, id))
 
     def _fetch_transaction_log(self, id: SnapshotId) -> TransactionLog:

@@ -84,11 +84,28 @@ class UpdatedChunks(Mapping[NodeId, U32Column]):
     def __len__(self) -> int:
         return len(self._tables)
 
-    def _decode(self, id: NodeId) -> U32Column:
-        file = self._file
+    def few(self, id: NodeId, limit: int) -> list[tuple[int, ...]] | None:
+        """Return the rows of a node as tuples if there are no more than `limit`, else `None`."""
+        chunks = self._chunks(id)
+        if len(chunks) > limit:
+            return None
+        rows = []
+        for chunk in chunks:
+            vector = chunk.vector(0, 4)
+            if vector is None:
+                raise self._file.error("ChunkIndices.coords is missing")
+            rows.append(struct.unpack_from(f"<{vector.count}I", self._file.data, vector.start))
+        return rows
+
+    def _chunks(self, id: NodeId) -> TableVector:
         chunks = self._tables[id].tables(1)
         if chunks is None:
-            raise file.error("ArrayUpdatedChunks.chunks is missing")
+            raise self._file.error("ArrayUpdatedChunks.chunks is missing")
+        return chunks
+
+    def _decode(self, id: NodeId) -> U32Column:
+        file = self._file
+        chunks = self._chunks(id)
         if not len(chunks):
             return np.empty((0, 0), dtype=np.uint32)
         if len(chunks) <= _FEW:

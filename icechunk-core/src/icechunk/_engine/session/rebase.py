@@ -151,9 +151,12 @@ def _with_logs(
     session: EngineSession, commits: Sequence[NewerCommit]
 ) -> Iterator[tuple[NewerCommit, list[TransactionLog]]]:
     """Yield commits with what they and their forgotten ancestors have changed, oldest first."""
-    together = _FETCHED_TOGETHER if session.assets.locality is Locality.REMOTE else 1
-    for first in range(0, len(commits), together):
-        batch = commits[first : first + together]
+    if session.assets.locality is not Locality.REMOTE:
+        for commit in commits:
+            yield commit, [_load_log(session, id, commit) for id in (*commit.pruned, commit.id)]
+        return
+    for first in range(0, len(commits), _FETCHED_TOGETHER):
+        batch = commits[first : first + _FETCHED_TOGETHER]
         loads = [
             partial(_load_log, session, id, commit) for commit in batch for id in (*commit.pruned, commit.id)
         ]
