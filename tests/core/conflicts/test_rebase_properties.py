@@ -92,10 +92,9 @@ def test_elements_are_kept_one_by_one(
         before, merged = merged, after(dict(enumerate(merged)), values)
         conflicting = touched & {chunk_of(where) for where in values}
         for where in range(LENGTH):
-            if chunk_of(where) not in touched:
-                mine[where] = merged[where]
-            elif chunk_of(where) in conflicting and (
-                mine[where] == MISSING or (mine[where] == before[where] and merged[where] != MISSING)
+            if chunk_of(where) not in touched or (
+                chunk_of(where) in conflicting
+                and (mine[where] == MISSING or (mine[where] == before[where] and merged[where] != MISSING))
             ):
                 mine[where] = merged[where]
     assert found == [mine[i] if chunk_of(i) in touched else merged[i] for i in range(LENGTH)]

@@ -45,6 +45,9 @@ OURS_ALONE = frozenset(
         "NewNodeInDeletedGroup",
         "LayoutUpdateOfUpdatedChunks",
         "BaseIsNoAncestor",
+        "MoveOverNewNode",
+        "MoveOfDeletedNode",
+        "MoveIntoDeletedGroup",
         "NewNodeInInvalidGroup",
     }
 )
