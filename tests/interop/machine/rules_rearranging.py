@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 from tests.interop.machine.rules_conflicts import ConflictRules
 from tests.interop.machine.rules_editing import has_session
 from tests.interop.machine.rules_sessions import messages, metadata, slots
-from tests.interop.machine.vocabulary import METADATA, PATHS, SESSIONS
+from tests.interop.machine.vocabulary import METADATA, PATHS, SESSIONS, SOLVERS
 
 can_move = precondition(lambda self: any(s["mode"] == "rearrange" for s in self.sessions.values()))
 
@@ -49,6 +49,24 @@ class RearrangingRules(ConflictRules):
         slot = data.draw(st.sampled_from(among), "slot")
         for _ in range(times):
             self.move_node(data, slot)
+
+    @precondition(lambda self: self.spec_version == 2)
+    @rule(data=st.data(), solver=st.sampled_from(SOLVERS), first_moves=st.booleans())
+    def race_of_a_move(self, data: st.DataObject, solver: list[Any], first_moves: bool) -> None:
+        """Let a move meet other changes, or other changes a move."""
+        branch = data.draw(st.sampled_from(list(self.history["branches"]) or ["main"]), "branch")
+        mover, editor = ("0", "1") if first_moves else ("1", "0")
+        self.open_slot(mover, "rearrange", branch=branch)
+        self.open_slot(editor, "writable", branch=branch)
+        for slot in (mover, editor):
+            if slot not in self.sessions:
+                return
+        self.move_node(data, mover)
+        self.random_edits(data, editor)
+        for slot in ("0", "1"):
+            if slot in self.sessions:
+                with_solver = solver if slot == "1" else None
+                self.snapshot_step("commit", slot, message="moved", solver=with_solver, allow_empty=True)
 
     def move_node(self, data: st.DataObject, slot: str) -> None:
         source = self.draw_path(data, slot)
