@@ -109,7 +109,7 @@ def test_a_diff_shows_what_is_not_empty() -> None:
     diff = Diff(
         new_groups={"/g", "/"},
         new_arrays=["/a"],
-        updated_chunks={"/a": np.arange(12, dtype=np.uint32).reshape(12, 1), "/b": [[0, 1]]},
+        updated_chunks={"/a": np.arange(12, dtype=np.uint32).reshape(12, 1), "/b": [[0, 1]], "/c": []},
         moved_nodes=[("/x", "/y")],
     )
     assert (
@@ -138,12 +138,14 @@ Chunks updated:
         ... 2 more
     /b:
         [0, 1]
+    /c:
+
 Nodes moved/renamed:
     /x -> /y
 
 """
     )
-    assert diff.updated_chunks == {"/a": [[i] for i in range(12)], "/b": [[0, 1]]}
+    assert diff.updated_chunks == {"/a": [[i] for i in range(12)], "/b": [[0, 1]], "/c": []}
     assert type(diff.updated_chunks["/a"][0][0]) is int
     assert diff.new_groups == {"/", "/g"}
     assert not diff.is_empty()

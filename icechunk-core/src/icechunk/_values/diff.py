@@ -121,7 +121,8 @@ class Diff(Frozen):
             lines.append("Chunks updated:")
             for path, rows in sorted(self._chunk_rows.items()):
                 lines.append(f"    {path}:")
-                lines += [f"        {row}" for row in _listed(rows[:_MAX_CHUNKS_SHOWN])]
+                # A solver may have left none; then there is an empty line.
+                lines += [f"        {row}" for row in _listed(rows[:_MAX_CHUNKS_SHOWN])] or [""]
                 if len(rows) > _MAX_CHUNKS_SHOWN:
                     lines.append(f"        ... {len(rows) - _MAX_CHUNKS_SHOWN} more")
         if self.moved_nodes:
