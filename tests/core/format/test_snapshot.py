@@ -293,6 +293,8 @@ def test_two_nodes_with_one_path_are_not_taken_for_each_other() -> None:
     payload[at : at + 4] = b"/one"
     snapshot = Snapshot.decode(memoryview(bytes(payload)), 2, name="snapshots/X")
     assert snapshot.node(0).id == first
+    # The reference writes such a snapshot where two sessions have replaced one node.
+    assert [(node.id, node.path) for node in snapshot.nodes()] == [(first, "/one"), (second, "/one")]
     with pytest.raises(FormatError, match="two nodes have the path `/one`"):
         snapshot.find_node_by_id(second)
 
