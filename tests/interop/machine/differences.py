@@ -73,7 +73,20 @@ def _chunk_of_nothing(on: Occasion) -> bool:
         on.command["do"] == "set_chunk"
         and _error(on.ours) == ("InvalidInputError", "invalid-chunk-index")
         and "ok" in on.theirs
-        and 0 in on.seen["nodes"]["/" + on.command["key"].rpartition("c/")[0].rstrip("/")]["shape"]
+        and 0 in _node(on.seen, on.command["key"].rpartition("c/")[0].rstrip("/")).get("shape", ())
+    )
+
+
+def _node(seen: Answer, path: str) -> Answer:
+    node: Answer = seen.get("nodes", {}).get("/" + path, {})
+    return node
+
+
+def _two_at_one_path(on: Occasion) -> bool:
+    return (
+        on.command["do"].startswith("look_at_s")
+        and bool(on.theirs.get("ok", {}).get("twice"))
+        and on.ours.get("ok", {}).get("twice") == []
     )
 
 
@@ -130,6 +143,12 @@ def _number(answer: Answer) -> int:
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(name="chunk 0 of an array that has none", decision="0001, 2", holds=_chunk_of_nothing),
     Difference(name="conflicts that the reference does not see", decision="0003", holds=_stricter),
+    Difference(
+        name="two nodes at one path, where two sessions have replaced one",
+        decision="0003",
+        holds=_two_at_one_path,
+        parts="histories",
+    ),
     Difference(
         name="a rebase of a node below an array that we have deleted",
         decision="0003",

@@ -15,7 +15,7 @@ import json
 import os
 import pickle
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +24,11 @@ from zarr.core.buffer import default_buffer_prototype
 import icechunk
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
+    from history_programs import appearance, inspect_everything
     from observing import Observer
 else:
+    from tests.interop.history_programs import appearance, inspect_everything
     from tests.interop.machine.observing import Observer
 
 T = TypeVar("T")
@@ -298,6 +300,10 @@ class Driver:
     def do_look_at_history(self) -> dict[str, Any]:
         return self._observer.history()
 
+    def do_look_at_folder(self, path: str) -> dict[str, Any]:
+        """How a repository looks to people, and what lies in its files: no ids are left out here."""
+        return {"appearance": appearance(path), "files": inspect_everything(path)}
+
     def do_look_up(self, snapshot: str) -> dict[str, Any]:
         return self._observer.snapshot_info(self.repo.lookup_snapshot(self.ids[snapshot]))
 
@@ -344,10 +350,6 @@ def _solver(description: list[Any]) -> Any:
 def _by_table(pairs: list[list[list[int]]]) -> Callable[[list[int]], list[int] | None]:
     table = {tuple(source): target for source, target in pairs}
     return lambda index: table.get(tuple(index))
-
-
-async def collect(items: AsyncIterator[T]) -> list[T]:
-    return [item async for item in items]
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from zarr.core.buffer import default_buffer_prototype
@@ -31,7 +31,8 @@ class Observer:
 
     def session(self, session: Any) -> dict[str, Any]:
         """Everything in a session: state, nodes, chunks, and the changes so far."""
-        nodes, chunks = self._driver.wait(self._contents(session))
+        keys = sorted(self._driver.wait(_collect(session.store.list_prefix(""))))
+        nodes, chunks = self._driver.wait(self._contents(session, keys))
         for path in sorted(nodes):
             id = session.get_node_id(path)
             nodes[path]["id"] = self._driver.nodes.setdefault(id, len(self._driver.nodes))
@@ -44,11 +45,12 @@ class Observer:
             "status": self.diff(session.status()),
             "nodes": nodes,
             "chunks": chunks,
+            # Two nodes at one path: decision 0003.
+            "twice": sorted({key for key in keys if keys.count(key) > 1}),
         }
 
-    async def _contents(self, session: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def _contents(self, session: Any, keys: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         store = session.store
-        keys = sorted([key async for key in store.list_prefix("")])
         values = await asyncio.gather(*(store.get(key, PROTOTYPE) for key in keys))
         nodes: dict[str, Any] = {}
         chunks: dict[str, Any] = {}
@@ -134,6 +136,10 @@ def _summary(document: dict[str, Any]) -> dict[str, Any]:
     """What a reader of a divergence wants to see of a document."""
     names = ("node_type", "shape", "chunk_grid", "attributes", "dimension_names")
     return {name: document[name] for name in names if name in document}
+
+
+async def _collect(items: AsyncIterator[str]) -> list[str]:
+    return [item async for item in items]
 
 
 def _parts(key: str) -> tuple[str, list[int]]:

@@ -26,15 +26,18 @@ class Divergence(AssertionError):
 
     def __init__(self, command: Command, ours: Answer, theirs: Answer, trace: list[Command]) -> None:
         self.trace = trace
+        parts = _parts("", ours, theirs)
+        self.signature = command["do"], [part.partition("\n")[0].split("/")[:3] for part in parts]
+        """What the sides differ in, roughly: two divergences with one are probably one."""
         super().__init__(
             f"\n{json.dumps(command)}\n"
-            + "\n".join(_parts("", ours, theirs))
+            + "\n".join(parts)
             + "\nthe program, for --replay:\n"
             + "".join(json.dumps(command) + "\n" for command in trace if command["do"] not in LOOKS)
         )
 
 
-LOOKS = {"look_at_session", "look_at_history", "look_at_snapshot"}
+LOOKS = {"look_at_session", "look_at_history", "look_at_snapshot", "look_at_folder"}
 
 
 class ReferenceProcess:
@@ -135,6 +138,12 @@ class Pair:
         )
         self._compare(self.trace[-1], *adopted)
 
+    def look_at_folders(self) -> None:
+        """Let each describe both repositories, to the letter."""
+        for name in ("ours", "reference"):
+            answer = self.both("look_at_folder", path=str(self._folder / name))
+            assert "ok" in answer, answer
+
     def close(self) -> None:
         self._ours.close()
         self._reference.close()
@@ -155,6 +164,8 @@ class Pair:
         occasion = Occasion(command=command, ours=ours, theirs=theirs, seen=seen)
         difference = find_difference(occasion)
         if difference is None:
+            # Nothing more can be compared, at the end of the program either.
+            self.has_ended = True
             raise Divergence(command, ours, theirs, self.trace)
         return self._go_on(difference, command)
 

@@ -48,12 +48,13 @@ def replay(pair: Pair, program: list[Command], *, tell: Callable[[object], None]
             pair.both("look_at_session", slot=slot)
     for label in snapshots:
         pair.both("look_at_snapshot", snapshot=label)
+    pair.look_at_folders()
 
 
 def smallest(pair: Pair, divergence: Divergence) -> Divergence:
     """Leave out what is not needed for a divergence, and return that of what remains.
 
-    It may be another one than before: as good a reason to look, with a smaller program.
+    What differs stays the same: leaving out a command may well bring out another difference.
     """
     first, *rest = without_looks(divergence.trace)
     size = len(rest)
@@ -62,7 +63,7 @@ def smallest(pair: Pair, divergence: Divergence) -> Divergence:
         while start < len(rest):
             shorter = rest[:start] + rest[start + size :]
             found = _divergence(pair, [first, *shorter])
-            if found is None:
+            if found is None or found.signature != divergence.signature:
                 start += size
             else:
                 # What came after the place where the sides parted is not needed either.

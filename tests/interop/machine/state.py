@@ -86,6 +86,7 @@ class MachineState(RuleBasedStateMachine):
             for label in self.snapshots:
                 self.pair.both("look_at_snapshot", snapshot=label)
             self.swap()
+        self.pair.look_at_folders()
 
     # -- choices ----------------------------------------------------------------------------------
 
