@@ -118,6 +118,7 @@ if TYPE_CHECKING:
         Repository as Repository,
     )
     from icechunk.session import (
+        ForkSession as ForkSession,
         Session as Session,
     )
     from icechunk.snapshots import (
@@ -263,7 +264,10 @@ _HOMES = {
         "UpdateType",
     ),
     "repository": ("Repository",),
-    "session": ("Session",),
+    "session": (
+        "ForkSession",
+        "Session",
+    ),
     "snapshots": (
         "AncestryGraph",
         "Diff",

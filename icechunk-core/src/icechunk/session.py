@@ -11,7 +11,7 @@ from icechunk._async_forms import async_form
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._engine.format.values import to_json_object
-from icechunk._engine.session import inspecting, moving, rebase as rebasing
+from icechunk._engine.session import forking, inspecting, moving, rebase as rebasing
 from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
 from icechunk._values.enums import ChunkType, SessionMode
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from icechunk.config import RepositoryConfig
     from icechunk.snapshots import Diff
 
-__all__ = ["Session", "SessionMode"]
+__all__ = ["ForkSession", "Session", "SessionMode"]
 
 # A fork counts as read-only here, as with the reference: it has no branch to commit to.
 _MODES = {
@@ -44,7 +44,7 @@ class Session:
     new snapshot.
 
     A session may be used from several threads. A read-only one pickles; a writable one does not, as
-    the copy could not tell the original what it wrote.
+    the copy could not tell the original what it wrote: use `fork` for that.
     """
 
     _engine: EngineSession
@@ -277,6 +277,54 @@ class Session:
 
     move_async = async_form(move)
 
+    # -- forks ------------------------------------------------------------------------------------
+
+    def fork(self) -> ForkSession:
+        """Make a session for another process, which sees what this one sees now, and can be written to.
+
+        A fork pickles, with its changes, and cannot commit: it comes back to be merged. Meanwhile this
+        session stays as it is, and can be forked again.
+
+        If there are changes, they are written as a snapshot that is in no history and that nobody knows
+        of. Collecting garbage that is as young as the fork removes it, and with it what the fork can read.
+
+        Raises
+        ------
+        SessionStateError
+            The session is read-only.
+        """
+        return ForkSession(forking.fork_session(self._engine))
+
+    def merge(self, *others: ForkSession) -> None:
+        """Put the changes of forks over those of this session, in the order in which they are given.
+
+        If several have written the same chunk, the last one counts. Nothing of the forks changes. If one
+        of them does not fit, those before it stay merged.
+
+        Parameters
+        ----------
+        others
+            Forks of this session, or of other forks of it, however they came here. Another session that
+            can be written to is accepted as well, but not into a fork.
+
+        Raises
+        ------
+        SessionStateError
+            Of kind ``merge-failed``: two have created a node at one path, or differently updated one node;
+            one has deleted what another has modified; or one has modified what this session does not
+            have. Or this is a rearrange session.
+        ReadOnlyError
+            This session is read-only.
+        """
+        for other in others:
+            if not isinstance(other, Session):
+                raise TypeError(f"a session can merge sessions, not an instance of {type(other)}")
+        forking.merge_sessions(self._engine, [other._engine for other in others])
+
+    merge_async = async_form(merge)
+
+    # -- changes, and what becomes of them --------------------------------------------------------
+
     def discard_changes(self) -> None:
         """Forget all changes since the snapshot.
 
@@ -360,6 +408,20 @@ class Session:
 
     def _repr_html_(self) -> str:
         return html(self._block())
+
+
+class ForkSession(Session):
+    """A session for another process, made by `Session.fork`: it pickles, with its changes.
+
+    Everything can be read and written through its `store`. It has no branch, and cannot be committed, amended, flushed
+    or rebased; give it to `Session.merge` of the session that it was forked from. Chunks are written to storage by
+    whoever writes them; what travels back is where they are, a few bytes for each.
+    """
+
+
+def session_of(engine: EngineSession) -> Session:
+    """Return the door to a session, of the class that it is for."""
+    return ForkSession(engine) if engine.kind is SessionKind.FORK else Session(engine)
 
 
 def _checked(message: object, metadata: Mapping[str, Any] | None) -> dict[str, JsonValue]:

@@ -80,9 +80,9 @@ class IcechunkStore(Store, SyncMixin):
     def session(self) -> Session:
         """The session that this store reads and writes through."""
         # The two doors import each other.
-        from icechunk.session import Session
+        from icechunk.session import session_of
 
-        return Session(self._engine)
+        return session_of(self._engine)
 
     @property
     def read_only(self) -> bool:

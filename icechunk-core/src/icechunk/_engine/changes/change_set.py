@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from icechunk._engine.changes.chunk_table import ChunkTable
 from icechunk._engine.changes.moves import Moves
+from icechunk._engine.changes.packing import PackedTables, pack_tables, unpack_tables
 
 if TYPE_CHECKING:
     from icechunk._engine.format.ids import NodeId
@@ -72,6 +73,37 @@ class ChangeSet:
             or self.moves
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Chunks as a few buffers: a fork brings home very many of them.
+        return _unpickled, (
+            self.new_groups,
+            self.new_arrays,
+            self.updated_groups,
+            self.updated_arrays,
+            self.deleted_groups,
+            self.deleted_arrays,
+            pack_tables(self.chunks),
+            self.moves,
+        )
+
+    def copy(self) -> ChangeSet:
+        """Return a change set that does not change with this one; but its chunk tables do."""
+        return ChangeSet(
+            new_groups=self.new_groups.copy(),
+            new_arrays=self.new_arrays.copy(),
+            updated_groups=self.updated_groups.copy(),
+            updated_arrays=self.updated_arrays.copy(),
+            deleted_groups=self.deleted_groups.copy(),
+            deleted_arrays=self.deleted_arrays.copy(),
+            chunks=self.chunks.copy(),
+            moves=self.moves,
+        )
+
+    @property
+    def num_chunk_changes(self) -> int:
+        """How many chunks were set or deleted; those that were changed again in bulk count twice."""
+        return sum(map(len, self.chunks.values()))
+
     def is_deleted(self, path: str) -> bool:
         """Whether the session has deleted a node that was at `path`."""
         return path in self.deleted_arrays or path in self.deleted_groups
@@ -126,3 +158,25 @@ class ChangeSet:
         if table is None:
             table = self.chunks[id] = ChunkTable()
         return table
+
+
+def _unpickled(
+    new_groups: dict[str, NewGroup],
+    new_arrays: dict[str, NewArray],
+    updated_groups: dict[NodeId, bytes],
+    updated_arrays: dict[NodeId, ArrayUpdate],
+    deleted_groups: dict[str, NodeId],
+    deleted_arrays: dict[str, NodeId],
+    chunks: PackedTables | None,
+    moves: Moves,
+) -> ChangeSet:
+    return ChangeSet(
+        new_groups,
+        new_arrays,
+        updated_groups,
+        updated_arrays,
+        deleted_groups,
+        deleted_arrays,
+        unpack_tables(chunks),
+        moves,
+    )

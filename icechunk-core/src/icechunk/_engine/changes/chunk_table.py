@@ -1,6 +1,6 @@
 """The chunks of one array that a session has set or deleted, one by one or in bulk.
 
-Refs set one by one are in a dict, refs set in bulk are columns, and the later of two wins. So
+Changes made one by one are in a dict, those made in bulk are columns, and the later of two wins. So
 the table is a stack of layers, newest last, of which the top one is always a dict.
 """
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from icechunk._engine.format.chunk_refs import ChunkRef, RefColumns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 Coords = tuple[int, ...]
 CoordColumns: TypeAlias = npt.NDArray[np.uint32]
@@ -33,15 +33,34 @@ DELETED: Final = _Deleted.DELETED
 ChunkChange: TypeAlias = ChunkRef | Literal[_Deleted.DELETED]
 
 
-class _Batch:
-    """Refs set in bulk, sorted by coordinates and without duplicates."""
+class _Places:
+    """Finds the row of coordinates that are in lexicographic order, each there once."""
 
-    __slots__ = ("columns", "_factors", "_keys", "_limits", "_rows")
+    __slots__ = ("_coords", "_factors", "_is_ready", "_keys", "_limits", "_rows")
 
-    def __init__(self, columns: RefColumns) -> None:
-        self.columns = columns
-        coords = columns.coords
-        limits = [int(limit) + 1 for limit in coords.max(axis=0)] if coords.size else []
+    def __init__(self, coords: CoordColumns) -> None:
+        self._coords = coords
+        # What is merged or sent away is never looked into: the rest is made at the first question.
+        self._is_ready = False
+
+    def find(self, coords: Coords) -> int | None:
+        if not self._is_ready:
+            self._prepare()
+        if len(coords) != len(self._limits):
+            return None
+        if self._rows is not None:
+            return self._rows.get(coords)
+        key = 0
+        for coord, limit, factor in zip(coords, self._limits, self._factors, strict=True):
+            if coord >= limit:
+                return None
+            key += coord * factor
+        row = int(self._keys.searchsorted(key))
+        return row if row < len(self._keys) and self._keys[row] == key else None
+
+    def _prepare(self) -> None:
+        coords = self._coords
+        limits = [int(limit) + 1 for limit in coords.max(axis=0)] if len(coords) else [0] * coords.shape[1]
         factors: list[int] = []
         size = 1
         for limit in reversed(limits):
@@ -50,31 +69,39 @@ class _Batch:
         self._limits = tuple(limits)
         self._factors = tuple(factors)
         self._rows: dict[Coords, int] | None = None
-        # One number for each row, in the order of the rows, so that a look-up is a binary search.
-        self._keys: npt.NDArray[np.int64] | None = None
+        self._keys = np.empty(0, np.int64)
         if size < 2**63:
+            # One number for each row, in the order of the rows, so that a look-up is a binary search.
             self._keys = coords.astype(np.int64) @ np.array(factors, np.int64)
-
-    def find(self, coords: Coords) -> ChunkRef | None:
-        if len(coords) != len(self._limits):
-            return None if coords or not len(self.columns) else self.columns.row(0)
-        if self._keys is None:
+        else:
             # The box around the coordinates has more than 2**63 places.
-            rows = self._rows
-            if rows is None:
-                rows = {tuple(row): i for i, row in enumerate(self.columns.coords.tolist())}
-                self._rows = rows
-            found = rows.get(coords)
-            return None if found is None else self.columns.row(found)
-        key = 0
-        for coord, limit, factor in zip(coords, self._limits, self._factors, strict=True):
-            if coord >= limit:
-                return None
-            key += coord * factor
-        row = int(self._keys.searchsorted(key))
-        if row == len(self._keys) or self._keys[row] != key:
-            return None
-        return self.columns.row(row)
+            self._rows = {tuple(row): i for i, row in enumerate(coords.tolist())}
+        # Last: another thread may be asking at the same time, and does the same work then.
+        self._is_ready = True
+
+
+class _Batch:
+    """Changes made in bulk: refs, and places of which chunks were deleted.
+
+    Both in order of coordinates and without duplicates; no place is in both.
+    """
+
+    __slots__ = ("_deleted_places", "_places", "columns", "deleted")
+
+    def __init__(self, columns: RefColumns, deleted: CoordColumns) -> None:
+        self.columns = columns
+        self.deleted = deleted
+        self._places = _Places(columns.coords)
+        self._deleted_places = _Places(deleted)
+
+    def __len__(self) -> int:
+        return len(self.columns) + len(self.deleted)
+
+    def get(self, coords: Coords) -> ChunkChange | None:
+        row = self._places.find(coords)
+        if row is not None:
+            return self.columns.row(row)
+        return None if self._deleted_places.find(coords) is None else DELETED
 
 
 _Layer: TypeAlias = dict[Coords, ChunkChange] | _Batch
@@ -105,7 +132,7 @@ class ChunkTable:
         if found is not None or not self._below:
             return found
         for layer in reversed(self._below):
-            found = layer.get(coords) if isinstance(layer, dict) else layer.find(coords)
+            found = layer.get(coords)
             if found is not None:
                 return found
         # A bulk change moves the top layer down; it may have done so since we looked there.
@@ -119,19 +146,58 @@ class ChunkTable:
         """Record that a chunk is gone, whether or not it exists."""
         self._rows[coords] = DELETED
 
+    @classmethod
+    def of_columns(cls, columns: RefColumns, deleted: CoordColumns) -> ChunkTable:
+        """Make the table whose `columns` method returns these."""
+        table = cls()
+        if len(columns) or len(deleted):
+            table._below = (_Batch(columns, deleted),)
+        return table
+
+    def __len__(self) -> int:
+        """How many changes are kept, those included that later ones hide."""
+        return sum(map(len, self._layers()))
+
+    @property
+    def ndim(self) -> int | None:
+        """The number of dimensions of the array; `None` if there are no changes."""
+        for layer in self._layers():
+            if isinstance(layer, _Batch):
+                return layer.columns.ndim
+            for coords in layer:
+                return len(coords)
+        return None
+
     def add_columns(self, columns: RefColumns) -> None:
         """Record many chunks at once. Of two rows with one place the later one wins."""
-        if not len(columns):
+        if len(columns):
+            self._add_batches([_Batch(columns.sorted_last_wins(), _coord_columns([], columns.ndim))])
+
+    def add_changes(self, columns: RefColumns, deleted: CoordColumns) -> None:
+        """Record many chunks that were set, and many that were deleted.
+
+        Both in order of coordinates and without duplicates; no place is in both.
+        """
+        self._add_batches([_Batch(columns, deleted)])
+
+    def add_tables(self, tables: Sequence[ChunkTable]) -> None:
+        """Record the changes of other tables of the same array, one after the other."""
+        ndim = next((table.ndim for table in tables if table.ndim is not None), 0)
+        self._add_batches([_Batch(*table.columns(ndim)) for table in tables])
+
+    def _add_batches(self, batches: Sequence[_Batch]) -> None:
+        batches = [batch for batch in batches if len(batch)]
+        if not batches:
             return
         below = self._below
         if self._rows:
             below = (*below, self._rows)
-        below = (*below, _Batch(columns.sorted_last_wins()))
+        below = (*below, *batches)
         # In this order: a reader between the two statements sees everything, some of it twice.
         self._below = below
         self._rows = {}
         if len(below) > _MAX_LAYERS:
-            self._merge(columns.coords.shape[1])
+            self._below = (_Batch(*self.columns(batches[0].columns.ndim)),)
 
     def without(self, coords: CoordColumns) -> ChunkTable:
         """Return a table with all changes of this one, but for those at `coords`."""
@@ -140,7 +206,7 @@ class ChunkTable:
         if not self._below:
             table._rows = {place: change for place, change in self._rows.items() if place not in dropped}
             return table
-        live, deleted = self._winners(coords.shape[1])
+        live, deleted = self.columns(coords.shape[1])
         kept = [row for row, place in enumerate(live.coords.tolist()) if tuple(place) not in dropped]
         table.add_columns(live.take(np.array(kept, np.intp)))
         table._rows = {tuple(row): DELETED for row in deleted.tolist() if tuple(row) not in dropped}
@@ -157,26 +223,29 @@ class ChunkTable:
                 for place, change in self._rows.items()
             }
             return table
-        live, deleted = self._winners(ndim)
+        live, deleted = self.columns(ndim)
         table.add_columns(replace(live, coords=_moved(live.coords, axis, start, offset)))
         table._rows = {tuple(row): DELETED for row in _moved(deleted, axis, start, offset).tolist()}
         return table
 
     def few_changes(self, limit: int) -> list[tuple[Coords, ChunkChange]] | None:
         """Return all changes, sorted by coordinates, if there are no more than `limit`; else `None`."""
-        if self._below or len(self._rows) > limit:
+        if len(self) > limit:
             return None
-        return sorted(self._rows.items(), key=itemgetter(0))
+        rows: dict[Coords, ChunkChange] = {}
+        for layer in self._layers():
+            if isinstance(layer, _Batch):
+                for row, coords in enumerate(layer.columns.coords.tolist()):
+                    rows[tuple(coords)] = layer.columns.row(row)
+                rows.update((tuple(coords), DELETED) for coords in layer.deleted.tolist())
+            else:
+                rows.update(layer)
+        return sorted(rows.items(), key=itemgetter(0))
 
     def live_columns(self, ndim: int) -> RefColumns:
         """Return the refs that were set and not deleted since, sorted by coordinates."""
-        live, _deleted = self._winners(ndim)
+        live, _deleted = self.columns(ndim)
         return live
-
-    def deleted_coords(self, ndim: int) -> CoordColumns:
-        """Return where chunks were deleted, and not set since: shape (number of chunks, `ndim`), sorted."""
-        _live, deleted = self._winners(ndim)
-        return deleted
 
     def touched_coords(self, ndim: int) -> CoordColumns:
         """Return where chunks were set or deleted: shape (number of chunks, `ndim`), sorted."""
@@ -184,45 +253,51 @@ class ChunkTable:
             if len(self._rows) <= _FEW_ROWS:
                 return _coord_columns(sorted(self._rows), ndim)
             return _sorted_unique(_coord_columns(list(self._rows), ndim))
-        parts = [
-            _coord_columns(list(layer), ndim) if isinstance(layer, dict) else layer.columns.coords
-            for layer in self._layers()
-        ]
+        layers = [layer for layer in self._layers() if len(layer)]
+        if len(layers) == 1 and isinstance(layers[0], _Batch) and not len(layers[0].deleted):
+            return layers[0].columns.coords
+        parts: list[CoordColumns] = []
+        for layer in layers:
+            if isinstance(layer, _Batch):
+                parts += [layer.columns.coords, layer.deleted]
+            else:
+                parts.append(_coord_columns(list(layer), ndim))
         return _sorted_unique(np.concatenate(parts))
 
     def _layers(self) -> Iterator[_Layer]:
         yield from self._below
         yield self._rows
 
-    def _merge(self, ndim: int) -> None:
-        live, deleted = self._winners(ndim)
-        tombstones: dict[Coords, ChunkChange] = {tuple(row): DELETED for row in deleted.tolist()}
-        self._below = (tombstones, _Batch(live))
+    def columns(self, ndim: int) -> tuple[RefColumns, CoordColumns]:
+        """Return the refs that were set, and where chunks were deleted, by the last change of each place.
 
-    def _winners(self, ndim: int) -> tuple[RefColumns, CoordColumns]:
-        """Split what the table holds into live refs and deleted coordinates, both sorted."""
+        Both sorted by coordinates.
+        """
+        layers = [layer for layer in self._layers() if len(layer)]
+        if len(layers) == 1 and isinstance(layers[0], _Batch):
+            return layers[0].columns, layers[0].deleted
         coords: list[CoordColumns] = []
         refs: list[RefColumns] = []
         is_live: list[npt.NDArray[np.bool_]] = []
-        for layer in self._layers():
-            if isinstance(layer, dict):
+        for layer in layers:
+            if isinstance(layer, _Batch):
+                columns, deleted = layer.columns, layer.deleted
+            else:
                 # Copied at once: another thread may be adding to it.
                 items = list(layer.items())
                 set_coords = [c for c, change in items if change is not DELETED]
                 set_refs = [change for _, change in items if change is not DELETED]
-                deleted = [c for c, change in items if change is DELETED]
                 columns = RefColumns.from_refs(set_coords, set_refs, ndim)
-                coords += [columns.coords, _coord_columns(deleted, ndim)]
-                is_live += [np.ones(len(set_coords), np.bool_), np.zeros(len(deleted), np.bool_)]
-            else:
-                columns = layer.columns
-                coords.append(columns.coords)
-                is_live.append(np.ones(len(columns), np.bool_))
+                deleted = _coord_columns([c for c, change in items if change is DELETED], ndim)
             refs.append(columns)
+            coords += [columns.coords, deleted]
+            is_live += [np.ones(len(columns), np.bool_), np.zeros(len(deleted), np.bool_)]
+        if not refs:
+            return RefColumns.empty(ndim), _coord_columns([], ndim)
         all_coords = np.concatenate(coords)
         all_live = np.concatenate(is_live)
         all_refs = refs[0] if len(refs) == 1 else RefColumns.concat(refs)
-        if not self._below and len(all_refs) == len(all_live):
+        if len(refs) == 1 and len(all_refs) == len(all_live):
             # Only one dict, and nothing deleted in it: no row can hide another.
             return all_refs.sorted_last_wins(), _coord_columns([], ndim)
         order = _sort_order(all_coords)

@@ -285,6 +285,10 @@ class HistoryV1:
             known=ref,
         )
 
+    def check_rearrangement(self, action: str) -> None:
+        """Refuse: spec 1 has no moves."""
+        raise needs_spec_version_2()
+
     def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:
         """See `icechunk._engine.session.history.History`."""
         ref = self._find(branch_ref_path(branch))

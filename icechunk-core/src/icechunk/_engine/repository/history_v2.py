@@ -277,6 +277,10 @@ class HistoryV2:
 
         self._repo.update(change, seen=seen, check=check)
 
+    def check_rearrangement(self, action: str) -> None:
+        """See `icechunk._engine.session.history.History`."""
+        check_flag(MOVE_NODE, self._repo.load(), action)
+
     def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:
         """See `icechunk._engine.session.history.History`."""
         info = self._repo.load()

@@ -234,11 +234,13 @@ def write_changes(
     metadata: dict[str, JsonValue],
     *,
     previous: TransactionLog | None = None,
+    look: bool = True,
 ) -> tuple[NewSnapshot, object]:
     """Write what the session has changed: manifests, transaction log and snapshot.
 
     All of them are there when this returns; nothing refers to them yet. The log includes
-    `previous`, if that is given. Beside the snapshot, return what the history has `seen` meanwhile.
+    `previous`, if that is given. Beside the snapshot, return what the history has `seen` meanwhile:
+    nothing without `look`, for what is not going to be published.
     """
     assets, changes, spec_version = session.assets, session.changes, session.spec_version
     base = session.base()
@@ -286,7 +288,7 @@ def write_changes(
         assets.seal_transaction_log(log.id, log.encode(), spec_version),
         assets.seal_snapshot(log.id, snapshot, spec_version),
     ]
-    seen = assets.write_all(files, beside=session.history.look)
+    seen = assets.write_all(files, beside=session.history.look if look else None)
     written = NewSnapshot(
         id=log.id,
         parent_id=session.snapshot_id,
@@ -303,7 +305,11 @@ def _changed_nodes(session: EngineSession, base: Snapshot, manifests: _Manifests
     nodes: dict[str, Node] = {}
     for path, group in changes.new_groups.items():
         nodes[path] = GroupNode(group.id, path, group.user_data)
+    # What the session has created and a fork has updated is in both, and its creation is up to date.
+    new_group_ids = {group.id for group in changes.new_groups.values()}
     for id, user_data in changes.updated_groups.items():
+        if id in new_group_ids:
+            continue
         node = _base_node(session, id)
         nodes[node.path] = GroupNode(id, node.path, user_data)
     # Arrays as they will be, still with the manifests that they have now.
@@ -312,7 +318,7 @@ def _changed_nodes(session: EngineSession, base: Snapshot, manifests: _Manifests
         for path, array in changes.new_arrays.items()
     ]
     new_ids = {array.id for array in arrays}
-    for id in changes.updated_arrays.keys() | (changes.chunks.keys() - new_ids):
+    for id in (changes.updated_arrays.keys() | changes.chunks.keys()) - new_ids:
         node = _base_node(session, id)
         if not isinstance(node, ArrayNode):
             raise _not_in_snapshot(session, id)

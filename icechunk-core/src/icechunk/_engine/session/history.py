@@ -113,6 +113,16 @@ class History(Protocol):
         """
         ...
 
+    def check_rearrangement(self, action: str) -> None:
+        """Ask whether nodes may be moved, for something that is not published.
+
+        Raises
+        ------
+        SessionStateError
+            A feature flag forbids it. `action` says what.
+        """
+        ...
+
     def has_commit(self, branch: str | None, id: SnapshotId) -> bool:
         """Tell whether a snapshot has become part of the history, asking storage.
 

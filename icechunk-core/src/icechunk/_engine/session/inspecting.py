@@ -28,6 +28,7 @@ def status(session: EngineSession) -> Diff:
     changes = session.changes
     base = session.base()
     paths: dict[NodeId, str] = {array.id: path for path, array in changes.new_arrays.copy().items()}
+    paths |= {group.id: path for path, group in changes.new_groups.copy().items()}
 
     def path_of(id: NodeId) -> str | None:
         path = paths.get(id)

@@ -74,6 +74,24 @@ def amend_of_first_commit() -> SessionStateError:
     )
 
 
+def fork_refused() -> SessionStateError:
+    """Make the error for a fork of a session that cannot change anything."""
+    return SessionStateError(
+        "session error: cannot fork a read-only session, read-only sessions can be serialized and "
+        "transmitted directly",
+        kind=ErrorKind.CANNOT_FORK_READ_ONLY_SESSION,
+    )
+
+
+def merge_refused() -> SessionStateError:
+    """Make the error for merging a session that has a branch into a fork."""
+    return SessionStateError(
+        "session error: cannot merge a branch session into a fork session, only fork sessions can be "
+        "merged into a fork",
+        kind=ErrorKind.MERGE_NOT_ALLOWED,
+    )
+
+
 def flush_refused() -> IcechunkError:
     """Make the error for flushing a fork."""
     return IcechunkError(

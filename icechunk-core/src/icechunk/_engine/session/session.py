@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from icechunk._engine.assets.after_fork import remake_after_fork
 from icechunk._engine.changes import DELETED, ChangeSet
+from icechunk._engine.changes.merging import BaseNodes, merge_changes
 from icechunk._engine.format.chunk_refs import ChunkRef, InlineRef, NativeRef
 from icechunk._engine.session import commit as committing
 from icechunk._engine.session.keys import (
@@ -51,6 +52,8 @@ from icechunk.errors import (
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
     from icechunk._engine.changes import Moves
+    from icechunk._engine.changes.chunk_table import CoordColumns
+    from icechunk._engine.format.chunk_refs import RefColumns
     from icechunk._engine.format.ids import NodeId, SnapshotId
     from icechunk._engine.format.snapshot import Snapshot
     from icechunk._engine.format.snapshot_records import Node
@@ -137,9 +140,11 @@ class EngineSession:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        if self.kind is not SessionKind.READ_ONLY:
+        if self.kind in {SessionKind.EDIT, SessionKind.REARRANGE}:
             raise ValueError(_PICKLE_WRITABLE)
-        return _unpickled, (self.assets, self.history, self.snapshot_id, self.config, self.kind)
+        with self._lock:
+            changes = None if self.changes.is_empty else self.changes.copy()
+        return _unpickled, (self.assets, self.history, self.snapshot_id, self.config, self.kind, changes)
 
     # -- state ------------------------------------------------------------------------------------
 
@@ -563,18 +568,45 @@ class EngineSession:
                 table.delete(coords)
             else:
                 table.set(coords, ref)
-            self._num_chunk_changes += 1
-            if self._num_chunk_changes == _MANY_CHUNK_CHANGES:
-                _log.warning(
-                    "this session has changed %d chunks, which are all in memory; commit more often",
-                    _MANY_CHUNK_CHANGES,
-                )
+            self._count_chunk_changes(1)
+
+    def set_chunks(self, entry: ArrayEntry, refs: RefColumns, deleted: CoordColumns) -> None:
+        """Record many chunks of an array that were set, and many that were deleted, all at once.
+
+        Both in order of coordinates and without duplicates; no place is in both.
+        """
+        with self.editing() as changes:
+            current = self.find_node(entry.path)
+            if current is None or current.id != entry.id:
+                raise node_not_found(entry.path, prefix="session error: ")
+            changes.chunk_table(entry.id).add_changes(refs, deleted)
+            self._count_chunk_changes(len(refs) + len(deleted))
+
+    def merge(self, others: Sequence[ChangeSet], base: BaseNodes) -> None:
+        """Put other change sets over this session's, in their order; see `merge_changes`."""
+        with self.editing() as changes:
+            merge_changes(changes, others, base)
+            self._count_chunk_changes(sum(other.num_chunk_changes for other in others))
+
+    def _count_chunk_changes(self, number: int) -> None:
+        before = self._num_chunk_changes
+        self._num_chunk_changes = before + number
+        if before < _MANY_CHUNK_CHANGES <= self._num_chunk_changes:
+            _log.warning(
+                "this session has changed %d chunks, which are all in memory; commit more often",
+                self._num_chunk_changes,
+            )
 
 
 def _unpickled(
-    assets: Assets, history: History, snapshot_id: SnapshotId, config: RepositoryConfig, kind: SessionKind
+    assets: Assets,
+    history: History,
+    snapshot_id: SnapshotId,
+    config: RepositoryConfig,
+    kind: SessionKind,
+    changes: ChangeSet | None,
 ) -> EngineSession:
-    return EngineSession(assets, history, snapshot_id, config=config, kind=kind)
+    return EngineSession(assets, history, snapshot_id, config=config, kind=kind, changes=changes)
 
 
 def not_an_array(path: str) -> InvalidInputError:
