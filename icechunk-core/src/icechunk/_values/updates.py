@@ -257,7 +257,7 @@ class Update(Info):
     @classmethod
     def _of(cls, facts: UpdateFacts) -> Update:
         update = object.__new__(cls)
-        object.__setattr__(update, "_facts", facts)
+        _set_facts(update, facts)
         return update
 
     @property
@@ -283,6 +283,10 @@ class Update(Info):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _update, (self.kind, self._facts.updated_at, self.backup_path)
+
+
+# Half the price of `object.__setattr__`, and a log is long.
+_set_facts = vars(Update)["_facts"].__set__
 
 
 class _Facts(NamedTuple):

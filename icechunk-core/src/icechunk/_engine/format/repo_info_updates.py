@@ -40,6 +40,7 @@ from icechunk._engine.format.repo_info_records import (
     UpdateRecord,
 )
 from icechunk._engine.format.tables import FlatBuffer, Table, TableVector
+from icechunk._engine.format.tables_columns import TableColumns
 
 if TYPE_CHECKING:
     from icechunk._engine.format.arrays import Positions
@@ -56,6 +57,49 @@ _VALUE_VTABLE_AT = 40
 
 # Up to here, one by one is faster than by columns.
 _FEW = 16
+
+
+class UpdateColumns:
+    """Updates as columns: for each row what it is, when it was made, and the name of its backup."""
+
+    def __init__(self, file: FlatBuffer, positions: Positions) -> None:
+        self._file = file
+        tables = TableColumns(file, positions)
+        tables.require(_VALUE, "Update.value")
+        self._types: list[int] = tables.scalars(_TYPE, "<u1").tolist()
+        self._values: list[int] = tables.targets(_VALUE).tolist()
+        self.updated_at: list[int] = tables.scalars(_UPDATED_AT, "<u8").tolist()
+        self._backups: list[int] = tables.targets(_BACKUP_PATH).tolist()
+
+    def kind(self, row: int) -> UpdateKind:
+        """Decode what an update is."""
+        if self._types[row] == NewCommit.tag:
+            start, end, id = self._commits[row]
+            try:
+                return NewCommit(str(self._file.data[start:end], "utf-8"), SnapshotId(id))
+            except UnicodeDecodeError as error:
+                raise self._file.error(f"the name at {start} is not UTF-8 ({error})") from error
+        return _read_value(self._types[row], self._file.table_at(self._values[row]))
+
+    @cached_property
+    def _commits(self) -> dict[int, tuple[int, int, bytes]]:
+        """Of the commits, which are most of all updates: where the branch's name is, and the id."""
+        rows = [row for row, tag in enumerate(self._types) if tag == NewCommit.tag]
+        tables = TableColumns(self._file, np.array([self._values[row] for row in rows], dtype=np.int64))
+        tables.require(0, "NewCommitUpdate.branch")
+        tables.require(1, "NewCommitUpdate.new_snap_id")
+        starts, counts = tables.vectors(0, 1)
+        ids = tables.structs(1, 12).tobytes()
+        ends = (starts + counts).tolist()
+        return {
+            row: (start, end, ids[12 * number : 12 * number + 12])
+            for number, (row, start, end) in enumerate(zip(rows, starts.tolist(), ends, strict=True))
+        }
+
+    def backup_path(self, row: int) -> str | None:
+        """Decode the name of an update's backup."""
+        at = self._backups[row]
+        return None if at < 0 else self._file.text_at(at)
 
 
 class UpdateList(Sequence[UpdateRecord]):
@@ -108,6 +152,17 @@ class UpdateList(Sequence[UpdateRecord]):
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         return read_update(self._file.table_at(int(self._positions[index])))
+
+    @cached_property
+    def columns(self) -> UpdateColumns:
+        """All updates at once, for those who walk through them.
+
+        Raises
+        ------
+        FormatError
+            One of them is damaged.
+        """
+        return UpdateColumns(self._file, self._positions)
 
     def updated_at(self, row: int) -> int:
         """When an update was made; cheaper than the record."""

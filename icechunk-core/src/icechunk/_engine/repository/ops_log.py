@@ -20,27 +20,24 @@ from icechunk.errors import ErrorKind, FormatError, ObjectNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from icechunk._engine.format.repo_info_updates import UpdateList
+    from icechunk._engine.format.repo_info_updates import UpdateColumns, UpdateList
     from icechunk.abc.storage import StorageBackend
 
 
 class LoggedUpdate(NamedTuple):
     """An entry of the log, decoded when it is asked for something: a log can be long."""
 
-    updates: UpdateList
+    updates: UpdateColumns
     row: int
     name_of_page: str | None
     """The backup that `updates` were read from; None if that is `repo` itself."""
+    updated_at: int
+    """When, in microseconds since the epoch."""
 
     @property
     def kind(self) -> UpdateType:
         """What was done."""
-        return _public(self.updates[self.row].kind)
-
-    @property
-    def updated_at(self) -> int:
-        """When, in microseconds since the epoch."""
-        return self.updates.updated_at(self.row)
+        return _public(self.updates.kind(self.row))
 
     @property
     def backup_path(self) -> str | None:
@@ -66,8 +63,9 @@ def read_ops_log(updates: UpdateList, backend: StorageBackend) -> Iterator[Logge
     name: str | None = None
     seen: set[str] = set()
     while True:
-        for row in range(len(updates)):
-            yield LoggedUpdate(updates, row, name)
+        columns = updates.columns
+        for row, updated_at in enumerate(columns.updated_at):
+            yield LoggedUpdate(columns, row, name, updated_at)
         name = updates.before
         if name is None:
             return
@@ -88,6 +86,8 @@ def read_ops_log(updates: UpdateList, backend: StorageBackend) -> Iterator[Logge
 
 def _public(kind: records.UpdateKind) -> UpdateType:
     """Return an update as users see it: the class of the same name, with readable contents."""
+    if isinstance(kind, records.NewCommit):  # nearly all of them
+        return UpdateType.NewCommit(kind.branch, str(kind.new_snap_id))
     match kind:
         case records.RepoMigrated(before, after):
             return UpdateType.RepoMigrated(SpecVersion(before), SpecVersion(after))
