@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,8 @@ def test_the_short_tour_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second = programs()[:2]
-    names: dict[str, object] = {}
+    first, second, third = programs()[:3]
+    names: dict[str, Any] = {}
     exec(first, names)
     told = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in told] == ["February", "January", "initialized"]
@@ -44,10 +45,18 @@ def test_the_short_tour_runs(
     kept = xr.open_zarr(repo.readonly_session("main").store, consolidated=False)
     assert kept.sizes == {"time": 2, "x": 3}
 
+    exec(third, names)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in told if "NewCommit(" in line] == [
+        f'new_snap_id="{info.id}")' for info in names["repo"].ancestry(branch="main") if info.parent_id
+    ]
+    with pytest.raises(icechunk.ReadOnlyError, match="moving house"):
+        names["repo"].writable_session("main")
+
 
 def test_the_plugin_that_is_shown_could_be_one() -> None:
     names: dict[str, object] = {"connect": print, "location_from_url": print}
-    exec(programs()[2], names)
+    exec(programs()[3], names)
     assert names["icechunk_storage_providers"]()[0].kind == "sqlite"  # type: ignore[operator]
 
 
