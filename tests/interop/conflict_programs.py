@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,34 @@ def race_with_a_reset(path: str, spec_version: int) -> tuple[str, str, list[Any]
     except icechunk.IcechunkError as error:
         return type(error).__name__, str(error.kind), _told(getattr(error, "conflicts", []))
     return None
+
+
+def commit_and_expire(path: str, commits: Sequence[Commit]) -> tuple[list[str], set[str]]:
+    """Commit, then let all expire that is no tip. Returns the new snapshots, and which have expired."""
+    repo = icechunk.Repository.open(icechunk.local_filesystem_storage(path))
+    ids = []
+    for edits in commits:
+        session = repo.writable_session("main")
+        apply(session, edits)
+        ids.append(session.commit("theirs"))
+    return ids, repo.expire_snapshots(datetime.now(UTC))
+
+
+def race_with_expiration(path: str, commits: Sequence[Commit], ours: Commit) -> dict[str, Any]:
+    """Rebase a session whose base has expired meanwhile."""
+    repo = icechunk.Repository.create(icechunk.local_filesystem_storage(path))
+    session = repo.writable_session("main")
+    apply(session, [("group", "/"), ("array", "/a"), ("array", "/b")])
+    session.commit("base")
+    session = repo.writable_session("main")
+    apply(session, ours)
+    commit_and_expire(path, commits)
+    try:
+        session.rebase(icechunk.ConflictDetector())
+        session.commit("ours")
+    except icechunk.IcechunkError as error:
+        return {"error": (type(error).__name__, str(error.kind))}
+    return contents_of(path)
 
 
 def _told(conflicts: Sequence[icechunk.Conflict]) -> list[tuple[str, str, list[list[int]] | None]]:

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import icechunk
+from icechunk.abc import ConflictView, Fail, Resolution, Theirs
+from tests.interop import conflict_programs
 from tests.interop.conflict_programs import Commit
 from tests.interop.reference import ReferenceError_, Side
 
@@ -361,3 +364,74 @@ def test_a_reset_branch_is_a_conflict_here(
     path = str(tmp_path / "reference")
     told = reference.call("conflict_programs:race_with_a_reset", path, spec_version)
     assert told == (("StorageError", "object-not-found", []) if spec_version == 1 else None)
+
+
+THREE_CHUNKS = [[("write", "/a", index, 1)] for index in range(3)]
+
+
+def session_whose_base_expires(
+    reference: Side, path: str, ours: Commit
+) -> tuple[icechunk.Session, list[str]]:
+    """Begin a session with ours, and let the reference commit three chunks, and the base expire."""
+    repo = icechunk.Repository.create(icechunk.local_filesystem_storage(path))
+    with repo.transaction("main", message="base") as store:
+        conflict_programs.apply(store.session, [("group", "/"), ("array", "/a"), ("array", "/b")])
+    session = repo.writable_session("main")
+    conflict_programs.apply(session, ours)
+    ids, expired = reference.call("conflict_programs:commit_and_expire", path, THREE_CHUNKS)
+    assert expired == {session.snapshot_id, *ids[:2]}
+    return session, ids
+
+
+def test_a_base_that_has_expired_is_an_ancestor_as_long_as_the_logs_are_kept(
+    reference: Side, tmp_path: Path
+) -> None:
+    session, ids = session_whose_base_expires(reference, str(tmp_path), [("write", "/b", 0, 5)])
+    session.rebase(icechunk.ConflictDetector())
+    assert session.snapshot_id == ids[-1]
+    session.commit("ours")
+    found = reference.call("conflict_programs:contents_of", str(tmp_path))
+    assert [found[key] for key in ("a/c/0", "a/c/1", "a/c/2", "b/c/0")] == [[1, 1], [1, 1], [1, 1], [5, 5]]
+
+
+def test_conflicts_with_what_has_expired_are_told_and_the_session_left_alone(
+    reference: Side, tmp_path: Path
+) -> None:
+    """docs/adr/0003: the reference has an error of its own for it."""
+    edits = [("write", "/a", 1, 5), ("write", "/a", 2, 5)]
+    session, ids = session_whose_base_expires(reference, str(tmp_path / "ours"), edits)
+    before = session.snapshot_id
+
+    class Hesitating(icechunk.ConflictSolver):
+        """Gives way to the first, and not to the second."""
+
+        def resolve(self, conflict: ConflictView) -> Resolution:
+            return Theirs() if conflict.chunk == (1,) else Fail("no more")
+
+    with pytest.raises(icechunk.RebaseFailedError) as failure:
+        session.rebase(Hesitating())
+    assert failure.value.snapshot == ids[-1]
+    assert failure.value.conflicts == [
+        icechunk.Conflict(icechunk.ConflictType.ChunkDoubleUpdate, "/a", [[2]])
+    ]
+    assert session.snapshot_id == before
+    assert session.status().updated_chunks == {"/a": [[1], [2]]}
+    session.commit("ours", rebase_with="basic")
+    found = reference.call("conflict_programs:contents_of", str(tmp_path / "ours"))
+    assert [found[key] for key in ("a/c/0", "a/c/1", "a/c/2")] == [[1, 1], [5, 5], [5, 5]]
+
+    path = str(tmp_path / "reference")
+    told = reference.call("conflict_programs:race_with_expiration", path, THREE_CHUNKS, edits)
+    assert told == {"error": ("InternalError", "conflicting-path-not-found")}
+
+
+def test_without_the_log_of_an_expired_commit_nobody_knows_what_to_rebase_over(
+    reference: Side, tmp_path: Path
+) -> None:
+    session, ids = session_whose_base_expires(reference, str(tmp_path), [("write", "/b", 0, 5)])
+    (tmp_path / "transactions" / ids[1]).unlink()
+    with pytest.raises(icechunk.SessionStateError, match="cannot rebase: transaction log") as failure:
+        session.rebase("basic")
+    assert failure.value.kind == "rebase-tx-log-pruned"
+    assert ids[1] in str(failure.value)
+    assert session.has_uncommitted_changes

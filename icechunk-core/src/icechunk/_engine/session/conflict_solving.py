@@ -23,10 +23,14 @@ from icechunk._values.conflicts import ConflictType
 from icechunk.abc.conflicts import Fail, Ours, Renumber, Theirs, Value
 
 if TYPE_CHECKING:
+    from icechunk._engine.changes.chunk_table import ChunkChange
     from icechunk._engine.session.splitting import Coords
     from icechunk.abc.conflicts import ConflictSolver, Resolution
 
 Edit: TypeAlias = Callable[[ChangeSet], None]
+"""Changes what it is called with. The chunk tables in it are shared, and replaced instead of changed."""
+
+Index: TypeAlias = tuple[int, ...]
 
 _KINDS = (Ours, Theirs, Value, Renumber, Fail)
 
@@ -110,25 +114,20 @@ class _Asked:
             if isinstance(answer, Theirs):
                 return [partial(_drop_chunks, id, chunks)]
             raise _meaningless(answer, found)
-        edits: list[Edit] = []
+        settled: dict[Index, ChunkChange | None] = {}
         for row in chunks.tolist():
             index = tuple(row)
             try:
-                edits += self._answer_for_chunk(found, id, index)
+                answer = self._checked(self._solver.resolve(View(self._sides, found, index)))
+                if isinstance(answer, Theirs):
+                    settled[index] = None
+                elif isinstance(answer, Value) and not isinstance(answer.value, Mapping):
+                    settled[index] = self._encoded(found.path, id, index, answer.value)
+                elif not isinstance(answer, Ours):
+                    raise _meaningless(answer, found)
             except _Unsolved as reason:
                 raise _Unsolved(f"chunk {list(index)}: {reason}" if str(reason) else "") from None
-        return edits
-
-    def _answer_for_chunk(self, found: Found, id: NodeId, index: tuple[int, ...]) -> list[Edit]:
-        answer = self._checked(self._solver.resolve(View(self._sides, found, index)))
-        if isinstance(answer, Ours):
-            return []
-        if isinstance(answer, Theirs):
-            return [partial(_drop_chunks, id, np.array([index], np.uint32).reshape(1, len(index)))]
-        if isinstance(answer, Value) and not isinstance(answer.value, Mapping):
-            change = self._encoded(found.path, id, index, answer.value)
-            return [partial(_set_chunk, id, index, change)]
-        raise _meaningless(answer, found)
+        return [partial(_settle_chunks, id, settled)] if settled else []
 
     def _checked(self, answer: object) -> Resolution:
         if not isinstance(answer, _KINDS):
@@ -258,7 +257,7 @@ class _Asked:
         else:
             raise _meaningless(answer, found)
 
-    def _encoded(self, path: str, id: NodeId, index: tuple[int, ...], value: object) -> Any:
+    def _encoded(self, path: str, id: NodeId, index: Index, value: object) -> ChunkChange:
         """Encode a chunk as the array's document says, and return what stands for it in a chunk table."""
         sides = self._sides
         scratch = sides.theirs.scratch()
@@ -343,12 +342,15 @@ def _drop_chunks(id: NodeId, coords: Coords, changes: ChangeSet) -> None:
         changes.chunks[id] = table.without(coords)
 
 
-def _set_chunk(id: NodeId, index: tuple[int, ...], change: Any, changes: ChangeSet) -> None:
-    table = changes.chunk_table(id)
-    if change is DELETED:
-        table.delete(index)
-    else:
-        table.set(index, change)
+def _settle_chunks(id: NodeId, settled: Mapping[Index, ChunkChange | None], changes: ChangeSet) -> None:
+    """Give chunks another change, or none."""
+    coords = np.array(list(settled), np.uint32).reshape(len(settled), len(next(iter(settled))))
+    table = changes.chunks[id] = changes.chunk_table(id).without(coords)
+    for index, change in settled.items():
+        if change is DELETED:
+            table.delete(index)
+        elif change is not None:
+            table.set(index, change)
 
 
 def _renumber(id: NodeId, ndim: int, how: Renumber, changes: ChangeSet) -> None:

@@ -27,6 +27,7 @@ from icechunk.errors import (
 )
 
 if TYPE_CHECKING:
+    from icechunk._engine.changes import ChangeSet
     from icechunk._engine.format.ids import SnapshotId
     from icechunk._engine.format.transaction_log import TransactionLog
     from icechunk._engine.format.values import JsonValue
@@ -110,34 +111,40 @@ def _rebase(session: EngineSession, solver: ConflictSolver, open_store: OpenStor
     if not newer.descends:
         raise _failed(newer.tip, [Found(ConflictType.BaseIsNoAncestor, "")], {})
     for commit, logs in _with_logs(session, newer.commits):
+        changes = session.changes
         for log in logs:
-            _rebase_over(session, commit.id, log, solver, open_store)
-        session.move_base(commit.id)
+            changes = _rebased(session, changes, commit.id, log, solver, open_store)
+        session.move_base(commit.id, changes)
     return session.snapshot_id != base
 
 
-def _rebase_over(
+def _rebased(
     session: EngineSession,
+    changes: ChangeSet,
     id: SnapshotId,
     log: TransactionLog,
     solver: ConflictSolver,
     open_store: OpenStore,
-) -> None:
-    found = find_conflicts(session.changes, log, session.base, partial(session.assets.load_snapshot, id))
+) -> ChangeSet:
+    """Return the changes as they are on top of a commit. The session is left alone."""
+    found = find_conflicts(changes, log, session.base, partial(session.assets.load_snapshot, id))
     if not found:
-        return
+        return changes
+    base = session.snapshot_id
     sides = Sides(
-        base=session.reading(session.snapshot_id),
-        ours=session,
+        base=session.reading(base),
+        ours=session.reading(base, changes),
         theirs=session.reading(id),
         open_store=open_store,
     )
     edits, reasons = solve(sides, solver, found)
     if reasons:
         raise _failed(id, found, reasons)
-    # Nothing has been changed up to here, and nothing can fail from here on.
-    for edit in edits:
-        edit(session.changes)
+    if edits:
+        changes = changes.copy()
+        for edit in edits:
+            edit(changes)
+    return changes
 
 
 def _failed(id: SnapshotId, found: Sequence[Found], reasons: Mapping[int, str]) -> RebaseFailedError:

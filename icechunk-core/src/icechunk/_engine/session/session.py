@@ -296,17 +296,24 @@ class EngineSession:
         """Whether a commit or amend of these changes that had failed is in the history."""
         return any(self.find_landed(what) is not None for what in _MOVES_BRANCH)
 
-    def move_base(self, snapshot_id: SnapshotId) -> None:
-        """Go on from another snapshot with the same changes, which have been made to fit it."""
+    def move_base(self, snapshot_id: SnapshotId, changes: ChangeSet) -> None:
+        """Go on from another snapshot, with the changes as they fit it."""
         with self._lock:
+            # In this order, as readers take no lock: what was not dropped lies over either base.
+            self.changes = changes
             self.snapshot_id = snapshot_id
             self._base = None
             self._forget_nodes()
 
-    def reading(self, snapshot_id: SnapshotId) -> EngineSession:
-        """Make a session that reads another snapshot of the repository."""
+    def reading(self, snapshot_id: SnapshotId, changes: ChangeSet | None = None) -> EngineSession:
+        """Make a session that reads another snapshot of the repository, with changes on top of it."""
         return EngineSession(
-            self.assets, self.history, snapshot_id, config=self.config, kind=SessionKind.READ_ONLY
+            self.assets,
+            self.history,
+            snapshot_id,
+            config=self.config,
+            kind=SessionKind.READ_ONLY,
+            changes=changes,
         )
 
     def scratch(self) -> EngineSession:
