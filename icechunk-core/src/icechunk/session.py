@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from icechunk._async_forms import async_form
+from icechunk._async_forms import async_form, run_call
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._engine.format.values import to_json_object
-from icechunk._engine.session import forking, inspecting, moving, rebase as rebasing
+from icechunk._engine.session import forking, inspecting, moving, rebase as rebasing, reindexing
+from icechunk._engine.session.chunks import chunk_coords
 from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
 from icechunk._values.enums import ChunkType, SessionMode
 from icechunk.solvers.composition import as_solver
-from icechunk.store import IcechunkStore
+from icechunk.store import IcechunkStore, checked_batch_size
 
 if TYPE_CHECKING:
     from icechunk._engine.format.values import JsonValue
@@ -277,6 +279,77 @@ class Session:
 
     move_async = async_form(move)
 
+    # -- moving chunks ----------------------------------------------------------------------------
+
+    def reindex_array(
+        self,
+        array_path: str,
+        forward: Callable[[list[int]], Sequence[int] | None],
+        backward: Callable[[list[int]], Sequence[int] | None] | None = None,
+    ) -> None:
+        """Give the chunks of an array other places in its chunk grid.
+
+        What a chunk refers to is copied, so no data is read or written. All places mean those before
+        this call, so chunks may change places. If two go to one place, the one that comes last in the
+        order of indices counts. Chunks that a smaller shape has left outside of the grid stay unseen.
+
+        If it raises, nothing has changed.
+
+        Parameters
+        ----------
+        array_path
+            The absolute path of an array with a regular chunk grid.
+        forward
+            Called with the index of each chunk that exists, a list of integers. Returns where it is
+            copied to, or `None` to leave it where it is.
+        backward
+            Called with the index of each chunk to whose place none was copied. Returns where its content
+            would come from. If that is `None`, or a place without a chunk, the chunk is deleted. Without
+            this function they all stay.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is no such array.
+        InvalidInputError
+            A place is outside of the array's grid, or has another number of dimensions.
+        IcechunkError
+            Of kind ``unknown``: the chunk grid is not regular; or a function has raised, or returned
+            no index.
+        ReadOnlyError
+            The session is read-only.
+        """
+        _check_function(forward)
+        if backward is not None:
+            _check_function(backward)
+        reindexing.reindex_array(self._engine, array_path, forward, backward)
+
+    def shift_array(self, array_path: str, chunk_offset: Iterable[int]) -> None:
+        """Move all chunks of an array by some places in its chunk grid.
+
+        Chunks that get outside of the grid are dropped, and places that nothing moves to become empty.
+        The shape of the array stays as it is; no data is read or written.
+
+        Parameters
+        ----------
+        array_path
+            The absolute path of an array with a regular chunk grid.
+        chunk_offset
+            For each dimension, by how many chunks; negative towards the beginning.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is no such array.
+        InvalidInputError
+            There is not one offset for each dimension.
+        IcechunkError
+            Of kind ``unknown``: the chunk grid is not regular.
+        ReadOnlyError
+            The session is read-only.
+        """
+        reindexing.shift_array(self._engine, array_path, chunk_offset)
+
     # -- forks ------------------------------------------------------------------------------------
 
     def fork(self) -> ForkSession:
@@ -381,6 +454,30 @@ class Session:
 
     chunk_type_async = async_form(chunk_type)
 
+    async def chunk_coordinates(
+        self, array_path: str, batch_size: int = 1000
+    ) -> AsyncIterator[tuple[int, ...]]:
+        """Iterate over the indices of all chunks that an array has, each once, in no promised order.
+
+        Parameters
+        ----------
+        array_path
+            The absolute path of an array.
+        batch_size
+            How many indices are made at a time, without letting other tasks of the event loop go on.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is no such array.
+        """
+        size = checked_batch_size(batch_size)
+        coords = await run_call(chunk_coords, self._engine, array_path)
+        for start in range(0, len(coords), size):
+            for row in coords[start : start + size].tolist():
+                yield tuple(row)
+            await asyncio.sleep(0)
+
     # -- identity and looks -----------------------------------------------------------------------
 
     def __eq__(self, other: object) -> bool:
@@ -440,3 +537,10 @@ def _checked_tries(tries: int) -> int:
     if not 0 <= number < 2**16:
         raise OverflowError(f"rebase_tries is from 0 to {2**16 - 1}, not {tries}")
     return number
+
+
+def _check_function(function: object) -> None:
+    if not callable(function):
+        raise TypeError(
+            f"a function from an index to an index is needed, not an instance of {type(function)}"
+        )

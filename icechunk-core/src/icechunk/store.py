@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from operator import index
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._engine.format.chunk_refs import InlineRef, NativeRef, VirtualRef
 from icechunk._engine.session import listing, writing
+from icechunk._engine.session.chunks import chunk_batches
 from icechunk._engine.session.kinds import NOT_WRITABLE
 from icechunk._engine.session.reading import NOT_LOADED
 from icechunk._engine.session.session import EngineSession, Found
@@ -36,9 +38,10 @@ from icechunk.errors import (
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from icechunk._engine.format.chunk_refs import ChunkRef
+    from icechunk._engine.session.chunks import ChunkBatch
     from icechunk.session import Session
 
 __all__ = ["IcechunkStore"]
@@ -395,6 +398,32 @@ class IcechunkStore(Store, SyncMixin):
         data = memoryview(value.as_numpy_array())
         return data, data.nbytes
 
+    # -- all chunks ---------------------------------------------------------------------------------
+
+    def array_chunk_iterator(self, array_path: str, batch_size: int = 100_000) -> ChunkIterator:
+        """Iterate over all chunks of an array, in batches. Reads no chunk.
+
+        Parameters
+        ----------
+        array_path
+            The path of an array, with or without a slash in front. If there is no array, the iterator is
+            empty.
+        batch_size
+            The most chunks in one batch.
+
+        Returns
+        -------
+        ChunkIterator
+            Yields, with `for` as well as with `async for`, tuples of
+
+            * coordinates in the chunk grid: uint32 of shape (number of chunks, number of dimensions);
+            * kinds: uint8, 1 for native, 2 for virtual, 3 for inline chunks;
+            * for each chunk the location of a virtual one, the id of a native one, or an empty string;
+            * offsets and lengths in bytes: uint64;
+            * a dict with the content of the inline chunks, by their row in this batch.
+        """
+        return ChunkIterator(chunk_batches(self._engine, array_path, checked_batch_size(batch_size)))
+
     # -- listing ------------------------------------------------------------------------------------
 
     async def list(self) -> AsyncIterator[str]:
@@ -431,6 +460,40 @@ class IcechunkStore(Store, SyncMixin):
         if self._is_far:
             return await run_io(function, *args, **kwargs)
         return function(*args, **kwargs)
+
+
+class ChunkIterator:
+    """Batches of chunks of an array, for `for` and `async for`; see `IcechunkStore.array_chunk_iterator`."""
+
+    def __init__(self, batches: Iterator[ChunkBatch]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> ChunkIterator:
+        return self
+
+    def __next__(self) -> ChunkBatch:
+        return next(self._batches)
+
+    def __aiter__(self) -> ChunkIterator:
+        return self
+
+    async def __anext__(self) -> ChunkBatch:
+        batch = await run_io(next, self._batches, None)
+        if batch is None:
+            raise StopAsyncIteration
+        return batch
+
+    async def aclose(self) -> None:
+        """Yield nothing more."""
+        self._batches = iter(())
+
+
+def checked_batch_size(batch_size: int) -> int:
+    """Check how many items somebody wants at a time."""
+    size = index(batch_size)
+    if size < 1:
+        raise ValueError(f"batch_size is at least 1, not {size}")
+    return size
 
 
 def _span(byte_range: ByteRequest, size: int) -> tuple[int, int]:

@@ -96,7 +96,7 @@ def chunk_type(session: EngineSession, path: str, coords: Sequence[int]) -> Chun
     if node is None:
         raise node_not_found(path, prefix="session error: ")
     if not isinstance(node, ArrayEntry):
-        raise not_an_array(path)
+        raise not_an_array(path, prefix="session error: ")
     place = tuple(map(int, coords))
     if any(coord < 0 for coord in place) or not node.holds(place):
         return ChunkType.uninitialized

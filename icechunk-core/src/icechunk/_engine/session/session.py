@@ -374,17 +374,17 @@ class EngineSession:
             finally:
                 self._forget_nodes()
 
-    def check_editable(self) -> None:
+    def check_editable(self, *, prefix: str = "") -> None:
         """Raise what an edit would raise now, before any work is done for it."""
         if not self._can_edit:
-            self._check_editable()
+            self._check_editable(prefix)
 
-    def _check_editable(self) -> None:
+    def _check_editable(self, prefix: str = "") -> None:
         if self._can_edit:
             return
         self._check_not_committing()
         if self.kind not in _EDITABLE:
-            raise edit_refused(self.kind)
+            raise edit_refused(self.kind, prefix=prefix)
         # With other changes than those that were left in doubt, it is another commit.
         self._in_doubt = None
         self._can_edit = True
@@ -582,6 +582,8 @@ class EngineSession:
 
         Both in order of coordinates and without duplicates; no place is in both.
         """
+        if not len(refs) and not len(deleted):
+            return
         with self.editing() as changes:
             current = self.find_node(entry.path)
             if current is None or current.id != entry.id:
@@ -616,10 +618,10 @@ def _unpickled(
     return EngineSession(assets, history, snapshot_id, config=config, kind=kind, changes=changes)
 
 
-def not_an_array(path: str) -> InvalidInputError:
+def not_an_array(path: str, *, prefix: str = "") -> InvalidInputError:
     """Make the error for chunks of a group."""
     return InvalidInputError(
-        f"there is not an array at `{path}`, but a group: getting chunk reference",
+        f"{prefix}there is not an array at `{path}`, but a group: getting chunk reference",
         kind=ErrorKind.NOT_AN_ARRAY,
     )
 
