@@ -252,11 +252,13 @@ def state(path: str, spec_version: int) -> list[Any]:
 def refused_while_read_only(path: str) -> dict[str, Any]:
     """What each operation that changes something says in a repository that is closed."""
     repo = create(path, 2)
-    main = commit(repo, "first", group("/", a=1))
+    main = commit(repo, "first", group("/", a=1), group("g"))
     repo.create_tag("t", main)
     repo.create_branch("b", main)
     session = repo.writable_session("main")
     group("/", b=1)(session.store)
+    moving = repo.rearrange_session("main")
+    moving.move("/g", "/h")
     repo.set_status(
         icechunk.RepoStatus(icechunk.RepoAvailability.read_only, limited_availability_reason="maintenance")
     )
@@ -264,7 +266,11 @@ def refused_while_read_only(path: str) -> dict[str, Any]:
         "writable_session": lambda: repo.writable_session("main"),
         "unknown branch": lambda: repo.writable_session("none"),
         "transaction": lambda: repo.transaction("main", message="x").__enter__(),
+        "rearrange_session": lambda: repo.rearrange_session("main"),
         "commit": lambda: session.commit("x"),
+        "amend": lambda: session.amend("x"),
+        "flush": lambda: session.flush("x"),
+        "move": lambda: moving.commit("x"),
         "create_tag": lambda: repo.create_tag("u", main),
         "create_tag again": lambda: repo.create_tag("t", main),
         "delete_tag": lambda: repo.delete_tag("t"),

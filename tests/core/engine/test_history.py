@@ -155,6 +155,30 @@ class TestState:
                 attempt()
 
 
+class TestLogs:
+    def test_what_is_done_is_logged(self, repo: Repository, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO, "icechunk"):
+            id = commit(repo, "g")
+        [record] = [record for record in caplog.records if record.levelno == logging.INFO]
+        assert record.name == "icechunk.repository"
+        assert id in record.getMessage()
+        caplog.clear()
+        commit(repo, "h")
+        assert caplog.records == []
+
+    def test_races_and_lost_answers_are_logged(
+        self, tmp_path: Path, spec_version: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        storage = FaultInjectingStorage(icechunk.local_filesystem_storage(str(tmp_path)))
+        repo = Repository.create(storage, spec_version=spec_version)
+        path = "repo" if spec_version == 2 else "refs/branch.main/ref.json"
+        storage.faults.lose_answer(path, landed=True)
+        with caplog.at_level(logging.DEBUG, "icechunk"):
+            commit(repo, "g")
+        [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert f"storage did not answer whether `{path}` was written" in record.getMessage()
+
+
 class TestDiff:
     def test_chunks_of_many_commits_are_listed_once_and_in_order(self, repo: Repository) -> None:
         session = repo.writable_session("main")

@@ -5,6 +5,7 @@ Protocol 3.1 and 3.2, second columns.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import partial
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
     from icechunk._engine.format.ids import SnapshotId
     from icechunk._engine.format.values import JsonValue
+
+_log = logging.getLogger("icechunk.repository")
 
 _JSON = "application/json"
 _YAML = "application/yaml"
@@ -364,8 +367,13 @@ class HistoryV1:
                     content_type=_JSON,
                 )
             if isinstance(outcome, Landed):
+                _log.info("`%s` leads to %s in %s", path, to, self._assets.location)
                 return
-            is_unresolved = is_unresolved or not isinstance(outcome, LostRace)
+            if isinstance(outcome, LostRace):
+                _log.debug("somebody else has updated `%s` meanwhile; trying again", path)
+            else:
+                _log.warning("storage did not answer whether `%s` was written; looking whether it was", path)
+                is_unresolved = True
             losses += 1
             if losses > settings.repo_update_max_tries:
                 raise ConflictError(

@@ -6,6 +6,7 @@ state when somebody else was faster.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -35,6 +36,8 @@ from icechunk.errors import ConflictError, ErrorKind, ReadOnlyError
 
 if TYPE_CHECKING:
     from icechunk._values.effective import EffectiveSettings
+
+_log = logging.getLogger("icechunk.repository")
 
 SPEC_VERSION = 2
 
@@ -171,8 +174,13 @@ class RepoFile:
             if isinstance(outcome, Landed):
                 if outcome.version is not None:
                     self._known = _Known(info, outcome.version, updated_at)
+                if _log.isEnabledFor(logging.INFO):
+                    _log.info("%s in %s", info.latest_updates[0].kind, self._assets.location)
                 return info
-            if not isinstance(outcome, LostRace):
+            if isinstance(outcome, LostRace):
+                _log.debug("somebody else has updated `repo` meanwhile; trying again")
+            else:
+                _log.warning("storage did not answer whether `repo` was written; looking whether it was")
                 unresolved[name] = updated_at
             losses += 1
             if losses > settings.repo_update_max_tries:
