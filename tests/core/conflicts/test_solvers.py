@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -349,3 +350,18 @@ def test_the_options_of_the_basic_solver_are_checked() -> None:
     with pytest.raises(TypeError):
         ConflictSolver()
     assert issubclass(ConflictDetector, icechunk.ConflictSolver)
+
+
+def test_the_signature_of_the_basic_solver_is_the_one_of_the_reference() -> None:
+    parameters = inspect.signature(BasicConflictSolver).parameters.values()
+    assert [(each.name, each.kind.name, each.default) for each in parameters] == [
+        ("on_chunk_conflict", "KEYWORD_ONLY", ...),
+        ("fail_on_delete_of_updated_array", "KEYWORD_ONLY", False),
+        ("fail_on_delete_of_updated_group", "KEYWORD_ONLY", False),
+    ]
+
+    class Another(BasicConflictSolver):
+        def __init__(self, mood: str) -> None:
+            super().__init__()
+
+    assert list(inspect.signature(Another).parameters) == ["mood"]

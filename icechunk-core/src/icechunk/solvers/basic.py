@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import Signature, signature
+
 from icechunk._values.conflicts import ConflictType, VersionSelection
 from icechunk.abc.conflicts import ConflictSolver, ConflictView, Fail, Ours, Resolution, Theirs
 
@@ -31,7 +33,7 @@ class BasicConflictSolver(ConflictSolver):
     Parameters
     ----------
     on_chunk_conflict
-        Whose chunk is kept when both sides have written it.
+        Whose chunk is kept when both sides have written it. Default: ours.
     fail_on_delete_of_updated_array
         Whether to fail when the session deletes an array that they have changed. Otherwise it is deleted.
     fail_on_delete_of_updated_group
@@ -88,6 +90,14 @@ class BasicConflictSolver(ConflictSolver):
         options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
         return f"icechunk.BasicConflictSolver({options})"
 
+
+# What the reference shows, which has no Python value for this default. Tools compare signatures.
+BasicConflictSolver.__init__.__signature__ = Signature(  # type: ignore[attr-defined]  # for `inspect`
+    [
+        parameter.replace(default=...) if parameter.name == "on_chunk_conflict" else parameter
+        for parameter in signature(BasicConflictSolver.__init__).parameters.values()
+    ]
+)
 
 # The type of the conflict says it all.
 _NOTHING_TO_ADD = Fail("")
