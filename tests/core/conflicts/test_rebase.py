@@ -11,6 +11,7 @@ import zarr
 
 import icechunk
 from icechunk import BasicConflictSolver, ConflictDetector, ConflictType, VersionSelection
+from icechunk.abc import ConflictView, Resolution, Theirs
 from icechunk.testing import FaultInjectingStorage
 
 Change = Callable[[zarr.Group], None]
@@ -214,6 +215,28 @@ def test_a_node_that_took_the_place_of_the_deleted_one_stays(repo: icechunk.Repo
     # And it can be deleted.
     commit(repo, lambda root: root.__delitem__("b"))
     assert "b" not in tip(repo)
+
+
+def test_nobody_changes_the_session_meanwhile(repo: icechunk.Repository) -> None:
+    session = repo.writable_session("main")
+    put("a", 0, 5)(root_of(session))
+    commit(repo, put("a", 0, 6))
+
+    class Meddling(icechunk.ConflictSolver):
+        def resolve(self, conflict: ConflictView) -> Resolution:
+            for attempt in (
+                lambda: put("b", 0, 1)(root_of(session)),
+                session.discard_changes,
+                lambda: session.rebase("basic"),
+                lambda: session.commit("now"),
+            ):
+                with pytest.raises(icechunk.SessionStateError, match="being committed"):
+                    attempt()
+            return Theirs()
+
+    session.rebase(Meddling())
+    assert session.status().updated_chunks == {"/a": []}
+    put("b", 0, 1)(root_of(session))
 
 
 def test_a_rebase_reads_the_history_and_logs_only() -> None:

@@ -77,21 +77,25 @@ class _Detector:
         self._after = after
 
     def all(self) -> Iterator[Found]:
-        new_paths = sorted([*self._changes.new_groups, *self._changes.new_arrays])
+        changes, log = self._changes, self._log
+        has_news = bool(log.new_arrays or log.new_groups)
+        new_paths: list[str] = []
+        if has_news or log.deleted_groups:
+            new_paths = sorted([*changes.new_groups, *changes.new_arrays])
         under_arrays: set[str] = set()
-        if new_paths and (self._log.new_arrays or self._log.new_groups):
+        if new_paths and has_news:
             yield from self._places_taken(new_paths)
             yield from self._under_their_arrays(new_paths, under_arrays)
         yield from self._documents()
         yield from self._chunks()
         yield from self._deletions()
         # From here on, what the reference has no eyes for.
-        if self._changes.deleted_groups or self._changes.new_arrays:
+        if has_news and (changes.deleted_groups or changes.new_arrays):
             yield from self._their_orphans()
-        if new_paths and self._log.deleted_groups:
+        if new_paths and log.deleted_groups:
             yield from self._our_orphans([path for path in new_paths if path not in under_arrays])
         yield from self._layouts()
-        if self._changes.moves:
+        if changes.moves:
             yield from self._moves()
 
     # -- nodes that we create ---------------------------------------------------------------------
@@ -170,8 +174,6 @@ class _Detector:
     def _their_orphans(self) -> Iterator[Found]:
         """Report what they have added where we leave no group: the uppermost nodes."""
         created = [*self._log.new_groups, *self._log.new_arrays]
-        if not created:
-            return
         after = self._after()
         nodes = [node for node in map(after.find_node_by_id, created) if node is not None]
         reported: set[str] = set()
