@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING
 
 from icechunk._engine.format.chunk_refs import InlineRef, NativeRef
@@ -97,7 +98,7 @@ def chunk_type(session: EngineSession, path: str, coords: Sequence[int]) -> Chun
         raise node_not_found(path, prefix="session error: ")
     if not isinstance(node, ArrayEntry):
         raise not_an_array(path, prefix="session error: ")
-    place = tuple(map(int, coords))
+    place = tuple(map(index, coords))
     if any(coord < 0 for coord in place) or not node.holds(place):
         return ChunkType.uninitialized
     [key] = chunk_keys(node.path, [place])
