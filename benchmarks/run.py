@@ -35,7 +35,7 @@ WORKLOADS = [
     "refs_encode_decode",
 ]
 # Longer, or of a dependency that not every environment has: by name only.
-MORE_WORKLOADS = ["growth", "history", "to_icechunk"]
+MORE_WORKLOADS = ["forks", "growth", "history", "to_icechunk"]
 
 # What is installed comes compiled, what is in a work tree is compiled once: not each time that it is imported.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
@@ -62,6 +62,8 @@ BARS = {
     ("hierarchy", "default", "all"): 1.0,
     ("small_commits", "default", "commits"): 1.0,
     ("open_repository", "default", "open"): 0.7,
+    ("forks", "default", "inline: unpickle, merge, commit"): 1.0,
+    ("forks", "default", "native: unpickle, merge, commit"): 1.0,
 }
 PEAK_BAR = 1.0
 IMPORT_BAR_MS = 30
