@@ -188,6 +188,37 @@ def diffs(path: str, spec_version: int) -> dict[str, Any]:
     )
 
 
+def diffs_of_moves(path: str) -> dict[str, Any]:
+    """The diff of every two snapshots of a history of moves, updates, an amended commit and a detached one."""
+    repo = create(path, 2)
+    ids = [repo.lookup_branch("main")]
+    ids.append(
+        commit(repo, "nodes", group("g/x"), array("g/a", (30,)), write("g/a", slice(3)), array("g/b", (3,)))
+    )
+    ids.append(commit(repo, "update", write("g/a", slice(5, 6)), attributes("g/a", x=1)))
+
+    def move(*moves: tuple[str, str]) -> icechunk.Session:
+        session = repo.rearrange_session("main")
+        for origin, target in moves:
+            session.move(origin, target)
+        return session
+
+    ids.append(move(("/g/a", "/a"), ("/g/b", "/b")).commit("two moves"))
+    ids.append(commit(repo, "after the moves", write("a", slice(7, 8)), delete("b")))
+    ids.append(move(("/g", "/h"), ("/a", "/h/a")).commit("more moves"))
+    move(("/h/a", "/h/c")).commit("to be amended")
+    ids.append(move(("/h/c", "/h/a"), ("/h/x", "/y")).amend("there and back again"))
+    session = repo.writable_session("main")
+    group("detached")(session.store)
+    ids.append(session.flush("detached"))
+    return Mask()(
+        {
+            "pairs": [outcome(_comparison(repo, older, newer)) for older, newer in combinations(ids, 2)],
+            "moves": [repo.inspect_transaction_log(id_)["moved_nodes"] for id_ in ids],
+        }
+    )
+
+
 def state(path: str, spec_version: int) -> list[Any]:
     """Metadata, status and feature flags, and what goes wrong with them."""
     repo = create(path, spec_version)

@@ -26,6 +26,13 @@ def test_both_answer_alike(
     assert answers[0] == answers[1]
 
 
+def test_both_tell_alike_what_moves_have_changed(ours: Side, reference: Side, tmp_path: Path) -> None:
+    answers = [
+        side.call("history_programs:diffs_of_moves", str(tmp_path / side.name)) for side in (ours, reference)
+    ]
+    assert answers[0] == answers[1]
+
+
 def test_both_refuse_the_same_while_the_status_is_read_only(
     ours: Side, reference: Side, tmp_path: Path
 ) -> None:
