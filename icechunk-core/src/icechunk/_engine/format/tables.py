@@ -198,8 +198,20 @@ class Table:
 
     def vector(self, slot: int, item_size: int) -> Vector | None:
         """Return where the elements of the vector that the slot refers to lie, checked."""
-        position = self.target(slot)
-        return None if position is None else self.file.vector_at(position, item_size)
+        offset = self._slots[slot]
+        if not offset:
+            return None
+        # Written out, as small files are little else than vectors; what is wrong, `vector_at` finds out.
+        file = self.file
+        field = self.position + offset
+        try:
+            position: int = field + _U32.unpack_from(file.data, field)[0]
+            count: int = _U32.unpack_from(file.data, position)[0]
+        except struct.error:
+            return file.vector_at(field + file.u32(field), item_size)
+        if position + 4 + count * item_size > file.size:
+            return file.vector_at(position, item_size)
+        return Vector(position + 4, count)
 
     def bytes(self, slot: int) -> memoryview | None:
         """Return a vector of bytes, or a string before decoding, not copied."""
@@ -243,8 +255,9 @@ class TableVector:
         return self.file.table_at(self.position(index))
 
     def __iter__(self) -> Iterator[Table]:
-        for index in range(self._count):
-            yield self[index]
+        file = self.file
+        for element in range(self._start, self._start + 4 * self._count, 4):
+            yield file.table_at(element + file.u32(element))
 
     def position(self, index: int) -> int:
         """Return where the table lies that is number `index` of the vector."""
