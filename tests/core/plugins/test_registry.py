@@ -154,6 +154,7 @@ def test_a_plugin_can_be_registered_by_the_program_at_any_time() -> None:
     found.register(after, "after")
     found.register(after, "after")
     found.storage_provider("after")
+    assert "put aside" not in found.report()
     with pytest.raises(PluginError, match="two plugins are called `after`"):
         found.register(before, "after")
 

@@ -105,7 +105,8 @@ def icechunk_conflict_solvers() -> Iterable[NamedSolver]:  # type: ignore[empty-
 
     Called once in a process, when a solver is first asked for by name. ``build`` is called for each
     such request and is cheap; the solver decides during a rebase, once for each conflict, and may read
-    the chunks that it is shown.
+    the chunks that it is shown. It follows the rules of `icechunk.abc.conflicts`, which
+    `icechunk.testing.conformance.SolverConformance` tests.
 
     Returns
     -------

@@ -323,10 +323,13 @@ class Registry:
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin that no entry point names."""
         with self._lock:
-            if self._registered.setdefault(name, plugin) is not plugin:
+            if name in self._registered:
+                if self._registered[name] is plugin:
+                    return
                 raise PluginError(
                     f"two plugins are called `{name}`: {self._registered[name]!r} and {plugin!r}"
                 )
+            self._registered[name] = plugin
             if self._loaded is not None:
                 self._add(_Origin(name, None), partial(_itself, plugin))
 

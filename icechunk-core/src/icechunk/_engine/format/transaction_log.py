@@ -242,12 +242,14 @@ def _segments(move: Move) -> list[str]:
 
 
 def _read_ids(root: Table, slot: int, what: str) -> list[NodeId]:
-    vector = root.vector(slot, 8)
-    if vector is None:
+    at = root.target(slot)
+    if at is None:
         raise root.file.error(f"TransactionLog.{what} is missing")
-    if not vector.count:
+    if not root.file.u32(at):
+        # As most are in most logs, of which a rebase reads many.
         return []
-    raw = bytes(root.file.data[vector.start : vector.start + 8 * vector.count])
+    start, count = root.file.vector_at(at, 8)
+    raw = bytes(root.file.data[start : start + 8 * count])
     return [NodeId(raw[at : at + 8]) for at in range(0, len(raw), 8)]
 
 
