@@ -158,6 +158,13 @@ class ChunkTable:
         """How many changes are kept, those included that later ones hide."""
         return sum(map(len, self._layers()))
 
+    @classmethod
+    def of_rows(cls, rows: dict[Coords, ChunkChange]) -> ChunkTable:
+        """Make a table of a few changes, by their coordinates. Keeps `rows`."""
+        table = cls()
+        table._rows = rows
+        return table
+
     @property
     def ndim(self) -> int | None:
         """The number of dimensions of the array; `None` if there are no changes."""
@@ -182,6 +189,11 @@ class ChunkTable:
 
     def add_tables(self, tables: Sequence[ChunkTable]) -> None:
         """Record the changes of other tables of the same array, one after the other."""
+        if sum(map(len, tables)) <= _FEW_ROWS:
+            for table in tables:
+                for coords, change in table.few_changes(_FEW_ROWS) or ():
+                    self._rows[coords] = change
+            return
         ndim = next((table.ndim for table in tables if table.ndim is not None), 0)
         self._add_batches([_Batch(*table.columns(ndim)) for table in tables])
 

@@ -1,84 +1,107 @@
 """The chunk tables of a change set as a few buffers, however many chunks and arrays there are.
 
 For pickling: a fork that comes back from another process brings its chunks as columns, and they
-stay columns until they are committed.
+stay columns until they are committed. Tables with few rows share their columns with each other, and
+become rows again: a dozen columns for each of a thousand arrays would be more than the chunks are.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from icechunk._engine.changes.chunk_table import ChunkTable
+from icechunk._engine.changes.chunk_table import DELETED, ChunkChange, ChunkTable
 from icechunk._engine.format.chunk_refs import RefColumns
 from icechunk._engine.format.ids import NodeId
 from icechunk._engine.format.ref_packing import PackedRefs, pack_refs, unpack_refs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from icechunk._engine.format.arrays import U32Column
+    from icechunk._engine.format.chunk_refs import ChunkRef
+
+# Tables with no more changes than this travel together.
+_FEW = 64
+
+Place = tuple[int, ...]
 
 
-class PackedTables(NamedTuple):
-    """Tables one behind the other. `ndims`, `set_counts` and `deleted_counts` have an entry for each."""
+class _Large(NamedTuple):
+    """One table: coordinates as bytes, and everything else about its refs."""
 
-    node_ids: bytes
-    ndims: tuple[int, ...]
-    set_counts: tuple[int, ...]
-    deleted_counts: tuple[int, ...]
+    id: bytes
+    ndim: int
     set_coords: bytes
     deleted_coords: bytes
     refs: PackedRefs
+
+
+class _Small(NamedTuple):
+    """Many tables one behind the other: for each its node, and where chunks were set and deleted."""
+
+    tables: list[tuple[bytes, list[Place], list[Place]]]
+    refs: PackedRefs
+
+
+class PackedTables(NamedTuple):
+    """What travels."""
+
+    large: list[_Large]
+    small: _Small
 
 
 def pack_tables(tables: Mapping[NodeId, ChunkTable]) -> PackedTables | None:
     """Pack the tables of some arrays. `None` if there are none."""
     if not tables:
         return None
-    ndims = tuple(table.ndim or 0 for table in tables.values())
-    columns = [table.columns(ndim) for table, ndim in zip(tables.values(), ndims, strict=True)]
-    return PackedTables(
-        b"".join(tables),
-        ndims,
-        tuple(len(refs) for refs, _ in columns),
-        tuple(len(deleted) for _, deleted in columns),
-        b"".join([np.ascontiguousarray(refs.coords, "<u4").tobytes() for refs, _ in columns]),
-        b"".join([np.ascontiguousarray(deleted, "<u4").tobytes() for _, deleted in columns]),
-        # Without coordinates, arrays of different dimensions are alike.
-        pack_refs(RefColumns.concat([_without_coords(refs) for refs, _ in columns])),
-    )
+    large: list[_Large] = []
+    small: list[tuple[bytes, list[Place], list[Place]]] = []
+    refs: list[ChunkRef] = []
+    for id, table in tables.items():
+        few = table.few_changes(_FEW)
+        if few is None:
+            large.append(_packed(id, table))
+            continue
+        live = [(place, change) for place, change in few if change is not DELETED]
+        refs += [change for _, change in live]
+        gone = [place for place, change in few if change is DELETED]
+        small.append((bytes(id), [place for place, _ in live], gone))
+    # Without coordinates, arrays of different dimensions are alike.
+    columns = RefColumns.from_refs([()] * len(refs), refs, 0)
+    return PackedTables(large, _Small(small, pack_refs(columns)))
 
 
 def unpack_tables(packed: PackedTables | None) -> dict[NodeId, ChunkTable]:
     """Return the tables that were packed."""
     if packed is None:
         return {}
-    ids = [NodeId(packed.node_ids[at : at + 8]) for at in range(0, len(packed.node_ids), 8)]
-    set_coords = _split_coords(packed.set_coords, packed.set_counts, packed.ndims)
-    deleted = _split_coords(packed.deleted_coords, packed.deleted_counts, packed.ndims)
-    if len(ids) == 1:
-        [coords] = set_coords
-        return {ids[0]: ChunkTable.of_columns(unpack_refs(packed.refs, coords), *deleted)}
-    refs = unpack_refs(packed.refs, np.empty((sum(packed.set_counts), 0), np.uint32))
-    ends = accumulate(packed.set_counts)
-    return {
-        id: ChunkTable.of_columns(replace(refs.between(end - len(coords), end), coords=coords), gone)
-        for id, end, coords, gone in zip(ids, ends, set_coords, deleted, strict=True)
-    }
+    tables = {NodeId(large.id): _unpacked(large) for large in packed.large}
+    small = packed.small
+    count = sum(len(places) for _, places, _ in small.tables)
+    refs = iter(unpack_refs(small.refs, np.empty((count, 0), np.uint32)).refs())
+    for id, places, gone in small.tables:
+        # In this order, `zip` takes no ref that it has no place for.
+        rows: dict[Place, ChunkChange] = dict(zip(places, refs, strict=False))
+        rows.update(dict.fromkeys(gone, DELETED))
+        tables[NodeId(id)] = ChunkTable.of_rows(rows)
+    return tables
 
 
-def _without_coords(refs: RefColumns) -> RefColumns:
-    return replace(refs, coords=np.empty((len(refs), 0), np.uint32))
+def _packed(id: NodeId, table: ChunkTable) -> _Large:
+    ndim = table.ndim or 0
+    refs, deleted = table.columns(ndim)
+    return _Large(bytes(id), ndim, _coord_bytes(refs.coords), _coord_bytes(deleted), pack_refs(refs))
 
 
-def _split_coords(data: bytes, counts: Sequence[int], ndims: Sequence[int]) -> Iterator[U32Column]:
-    flat: np.ndarray[Any, np.dtype[np.uint32]] = np.frombuffer(data, "<u4")
-    start = 0
-    for count, ndim in zip(counts, ndims, strict=True):
-        end = start + count * ndim
-        yield flat[start:end].reshape(count, ndim)
-        start = end
+def _unpacked(large: _Large) -> ChunkTable:
+    refs = unpack_refs(large.refs, _coords(large.set_coords, large.ndim))
+    return ChunkTable.of_columns(refs, _coords(large.deleted_coords, large.ndim))
+
+
+def _coord_bytes(coords: U32Column) -> bytes:
+    return np.ascontiguousarray(coords, "<u4").tobytes()
+
+
+def _coords(data: bytes, ndim: int) -> U32Column:
+    return np.frombuffer(data, "<u4").reshape(len(data) // (4 * ndim), ndim)
