@@ -41,8 +41,10 @@ def on_snapshots(repo: icechunk.Repository, count: int) -> None:
 def among_refs(repo: icechunk.Repository, count: int) -> None:
     session = repo.writable_session("main")
     new_array(session.store, count)
+    # Native ones, each in a file of its own, as long as so many files are bearable.
+    size = 600 if count <= 100_000 else 4
     for i in range(count):
-        sync(session.store.set(f"a/c/{i}", cpu.Buffer.from_bytes(i.to_bytes(4, "little"))))
+        sync(session.store.set(f"a/c/{i}", cpu.Buffer.from_bytes(i.to_bytes(4, "little") * (size // 4))))
     session.commit("created")
 
 
