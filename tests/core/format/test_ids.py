@@ -2,10 +2,18 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from icechunk._engine.format.ids import INITIAL_SNAPSHOT_ID, ChunkId, ManifestId, NodeId, SnapshotId
+from icechunk._engine.format.ids import (
+    INITIAL_SNAPSHOT_ID,
+    ChunkId,
+    ManifestId,
+    NodeId,
+    SnapshotId,
+    texts_of,
+)
 from icechunk.errors import ErrorKind, FormatError, InvalidInputError
 
 
@@ -69,3 +77,9 @@ def test_random_ids_differ() -> None:
 
 def test_the_repr_says_what_it_is() -> None:
     assert repr(INITIAL_SNAPSHOT_ID) == "SnapshotId('1CECHNKREP0F1RSTCMT0')"
+
+
+@given(st.lists(st.binary(min_size=12, max_size=12), max_size=20))
+def test_many_texts_are_those_of_each(raw: list[bytes]) -> None:
+    ids = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, 12)
+    assert texts_of(ids) == [str(SnapshotId(id)) for id in raw]

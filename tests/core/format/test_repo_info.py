@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -22,6 +23,7 @@ from icechunk._engine.format.repo_info_records import (
     TagCreated,
     UpdateRecord,
 )
+from icechunk._engine.format.repo_info_snapshots import SnapshotTable
 from icechunk.errors import ErrorKind, FormatError
 from tests.core.format.record_strategies import (
     check_names,
@@ -402,3 +404,33 @@ def test_mutated_repo_infos_are_values_or_format_errors(golden: bool, data: st.D
         RepoInfo.decode(mutant, name="repo").encode()
     except FormatError as error:
         check_names(error, "repo")
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_long_ancestry_tells_the_same_as_one_by_one(is_ours: bool) -> None:
+    ids = [SnapshotId(bytes([7 * i % 101]) * 12) for i in range(100)]
+    snapshots = [
+        NewSnapshot(
+            id=id,
+            parent_id=ids[i - 1] if i else None,
+            flushed_at=1_700_000_000_000_000 + i,
+            message=f"number {i} é",
+            metadata={"n": i} if i % 3 else {},
+            pruned_ancestor_tx_logs=(ids[0],) if i % 5 == 0 else (),
+        )
+        for i, id in enumerate(ids)
+    ]
+    table = SnapshotTable.from_snapshots(snapshots, name="repo")
+    table = SnapshotTable(
+        table.file, np.asarray(table.positions), table._ids, np.asarray(table.parents), is_ours=is_ours
+    )
+    row = table.find(ids[-1])
+    assert row is not None
+    found = list(table.ancestry(row))
+    assert len(found) == 100
+    # The first ones were made before everything was read at once, but look now.
+    assert table.columns is not None
+    for record, snapshot in zip(found, reversed(snapshots), strict=True):
+        for name in ("id", "id_text", "parent_id", "parent_text", "flushed_at", "message", "metadata"):
+            assert getattr(record, name) == getattr(snapshot, name)
+        assert record.pruned_ancestor_tx_logs == snapshot.pruned_ancestor_tx_logs

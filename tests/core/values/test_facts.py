@@ -29,8 +29,8 @@ class Facts:
     """Stands for a record of the format layer."""
 
     def __init__(self, **changes: Any) -> None:
-        self.id: object = "E5VDB8C9XVBTWNZZZK1G"
-        self.parent_id: object | None = None
+        self.id_text = "E5VDB8C9XVBTWNZZZK1G"
+        self.parent_text: str | None = None
         self.flushed_at = 1_795_348_800_000_007
         self.message = "first"
         self.metadata: dict[str, Any] = {"a": [1, None]}

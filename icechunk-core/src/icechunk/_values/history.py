@@ -31,12 +31,12 @@ def moment(microseconds: int) -> datetime:
 
 
 class SnapshotFacts(Protocol):
-    """What the format layer knows about a snapshot: ids that `str` makes readable, and raw times."""
+    """What the format layer knows about a snapshot: with raw times."""
 
     @property
-    def id(self) -> object: ...
+    def id_text(self) -> str: ...
     @property
-    def parent_id(self) -> object | None: ...
+    def parent_text(self) -> str | None: ...
     @property
     def flushed_at(self) -> int: ...
     @property
@@ -70,13 +70,12 @@ class SnapshotInfo:
     @property
     def id(self) -> str:
         """The snapshot's id."""
-        return str(self._facts.id)
+        return self._facts.id_text
 
     @property
     def parent_id(self) -> str | None:
         """The id of the snapshot that this one was made from; None for the first."""
-        parent = self._facts.parent_id
-        return None if parent is None else str(parent)
+        return self._facts.parent_text
 
     @property
     def written_at(self) -> datetime:
@@ -91,7 +90,8 @@ class SnapshotInfo:
     @property
     def metadata(self) -> dict[str, Any]:
         """The commit's metadata. A new dict with every call."""
-        return copy.deepcopy(dict(self._facts.metadata))
+        metadata = self._facts.metadata
+        return copy.deepcopy(dict(metadata)) if metadata else {}
 
     def _contents(self) -> tuple[Any, ...]:
         facts = self._facts
@@ -127,7 +127,7 @@ class SnapshotInfo:
 class _Facts:
     """The facts of a snapshot that no file is at hand for."""
 
-    __slots__ = ("flushed_at", "id", "message", "metadata", "parent_id")
+    __slots__ = ("flushed_at", "id_text", "message", "metadata", "parent_text")
 
     def __init__(
         self,
@@ -137,8 +137,8 @@ class _Facts:
         message: str,
         metadata: dict[str, Any],
     ) -> None:
-        self.id = snapshot_id
-        self.parent_id = parent_id
+        self.id_text = snapshot_id
+        self.parent_text = parent_id
         self.flushed_at = flushed_at
         self.message = message
         self.metadata = metadata

@@ -38,6 +38,16 @@ class NewSnapshot:
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     pruned_ancestor_tx_logs: tuple[SnapshotId, ...] = ()
 
+    @property
+    def id_text(self) -> str:
+        """The snapshot's id as text."""
+        return str(self.id)
+
+    @property
+    def parent_text(self) -> str | None:
+        """The parent's id as text, or None for a root."""
+        return None if self.parent_id is None else str(self.parent_id)
+
 
 # --- the kinds of update; `tag` is the number of each in the file's union.
 

@@ -27,7 +27,7 @@ from icechunk._engine.format.blocks import (
     read_raw_metadata,
     text_block,
 )
-from icechunk._engine.format.ids import SnapshotId
+from icechunk._engine.format.ids import SnapshotId, texts_of
 from icechunk._engine.format.tables import FlatBuffer, TableVector
 from icechunk._engine.format.tables_columns import TableColumns, gather
 from icechunk.errors import ErrorKind, FormatError
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 _ID, _PARENT, _FLUSHED_AT, _MESSAGE, _METADATA, _PRUNED = range(6)
 
 NO_PARENT: Final = -1
+
+# Most who ask for an ancestry look at the first few only.
+_ROWS_ONE_BY_ONE: Final = 20
 
 _WHAT_METADATA = "SnapshotInfo.metadata"
 
@@ -68,15 +71,40 @@ class _Fields(NamedTuple):
     pruned_at: int | None
 
 
+class _Columns(NamedTuple):
+    """`_Fields` of all rows, and their ids as text; -1 is absent."""
+
+    flushed_at: memoryview
+    message_at: memoryview
+    metadata_at: memoryview
+    pruned_at: memoryview
+    texts: list[str]
+
+
 class SnapshotInfoRecord:
     """What a repo info says of one snapshot. Each attribute is read when it is asked for."""
 
-    __slots__ = ("_row", "_table", "id")
+    __slots__ = ("_row", "_table")
 
     def __init__(self, table: SnapshotTable, row: int) -> None:
         self._table = table
         self._row = row
-        self.id = table.id(row)
+
+    @property
+    def id(self) -> SnapshotId:
+        """The snapshot's id."""
+        return self._table.id(self._row)
+
+    @property
+    def id_text(self) -> str:
+        """The snapshot's id as text."""
+        return self._table.text(self._row)
+
+    @property
+    def parent_text(self) -> str | None:
+        """The parent's id as text, or None for a root."""
+        parent = self._table.parents[self._row]
+        return None if parent == NO_PARENT else self._table.text(parent)
 
     @property
     def parent_id(self) -> SnapshotId | None:
@@ -87,13 +115,17 @@ class SnapshotInfoRecord:
     @property
     def flushed_at(self) -> int:
         """When it was written, in microseconds since the epoch."""
-        return self._table.fields(self._row).flushed_at
+        table = self._table
+        columns = table.columns
+        return table.fields(self._row).flushed_at if columns is None else columns.flushed_at[self._row]
 
     @property
     def message(self) -> str:
         """The commit message."""
         table = self._table
-        return table.file.text_at(table.fields(self._row).message_at)
+        columns = table.columns
+        at = table.fields(self._row).message_at if columns is None else columns.message_at[self._row]
+        return table.file.text_at(at)
 
     @property
     def metadata(self) -> dict[str, JsonValue]:
@@ -108,7 +140,11 @@ class SnapshotInfoRecord:
         return tuple(SnapshotId(raw[at : at + 12]) for at in range(0, len(raw), 12))
 
     def _raw_metadata(self) -> RawMetadata:
-        file, at = self._table.file, self._table.fields(self._row).metadata_at
+        table = self._table
+        columns = table.columns
+        if columns is not None and columns.metadata_at[self._row] < 0:
+            return ()
+        file, at = table.file, table.fields(self._row).metadata_at
         if at is None:
             return ()
         vector = file.vector_at(at, 4)
@@ -140,12 +176,14 @@ class SnapshotTable:
         The bytes that the tables lie in.
     positions
         Where each table lies.
+    columns
+        What was read of all rows at once, once somebody has asked for many.
     parents
         The row of each one's parent, `NO_PARENT` for roots. Checked to be rows of this table; that
         they do not run in a circle is not.
     """
 
-    __slots__ = ("_ids", "_is_ours", "file", "parents", "positions")
+    __slots__ = ("columns", "_ids", "_is_ours", "file", "parents", "positions")
 
     def __init__(
         self,
@@ -161,6 +199,7 @@ class SnapshotTable:
         self.parents = memoryview(parents)
         self._ids = ids
         self._is_ours = is_ours
+        self.columns: _Columns | None = None
 
     @classmethod
     def decode(cls, file: FlatBuffer, tables: TableVector, end: int) -> SnapshotTable:
@@ -238,8 +277,22 @@ class SnapshotTable:
         """The id of a row."""
         return SnapshotId(self._ids[12 * row : 12 * row + 12])
 
+    def text(self, row: int) -> str:
+        """The id of a row as text."""
+        columns = self.columns
+        return str(self.id(row)) if columns is None else columns.texts[row]
+
     def fields(self, row: int) -> _Fields:
         """Where the contents of a row lie. Those of a block of ours are where they always are."""
+        columns = self.columns
+        if columns is not None:
+            metadata_at, pruned_at = columns.metadata_at[row], columns.pruned_at[row]
+            return _Fields(
+                columns.flushed_at[row],
+                columns.message_at[row],
+                None if metadata_at < 0 else metadata_at,
+                None if pruned_at < 0 else pruned_at,
+            )
         position = self.positions[row]
         if self._is_ours:
             _, _, _, message, flushed_at, metadata, pruned = _TABLE.unpack_from(self.file.data, position)
@@ -278,12 +331,27 @@ class SnapshotTable:
             Parents run in a circle.
         """
         parents = self.parents
-        for _ in range(len(parents)):
+        for number in range(len(parents)):
+            if number == _ROWS_ONE_BY_ONE:
+                self._read_columns()
             yield SnapshotInfoRecord(self, row)
             row = parents[row]
             if row == NO_PARENT:
                 return
         raise self.file.error("the parents of snapshots run in a circle")
+
+    def _read_columns(self) -> None:
+        """Find everything at once, for somebody who asks for many rows."""
+        if self.columns is None:
+            columns = TableColumns(self.file, np.asarray(self.positions))
+            columns.require(_MESSAGE, "SnapshotInfo.message")
+            self.columns = _Columns(
+                memoryview(columns.scalars(_FLUSHED_AT, "<u8")),
+                memoryview(columns.targets(_MESSAGE)),
+                memoryview(columns.targets(_METADATA)),
+                memoryview(columns.targets(_PRUNED)),
+                texts_of(np.frombuffer(self._ids, np.uint8).reshape(-1, 12)),
+            )
 
     def with_blocks(self) -> SnapshotTable:
         """The same table in blocks of ours: itself, if it is; else everything encoded anew."""

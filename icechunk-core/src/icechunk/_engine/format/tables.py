@@ -110,8 +110,12 @@ class FlatBuffer:
 
     def text_at(self, position: int) -> str:
         """Return the string at `position`."""
+        start = position + 4
+        end = start + self.u32(position)
+        if end > self.size:
+            raise self._outside(start, end - start)
         try:
-            return str(self.bytes_at(position), "utf-8")
+            return str(self.data[start:end], "utf-8")
         except UnicodeDecodeError as error:
             raise self.error(f"the string at {position} is not UTF-8 ({error})") from error
 
