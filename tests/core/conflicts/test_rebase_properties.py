@@ -91,6 +91,12 @@ def test_elements_are_kept_one_by_one(
     for values in theirs:
         before, merged = merged, after(dict(enumerate(merged)), values)
         conflicting = touched & {chunk_of(where) for where in values}
+        # A chunk that we have deleted is missing altogether: it is theirs from now on, and no conflict later.
+        touched -= {
+            chunk
+            for chunk in conflicting
+            if all(mine[where] == MISSING for where in range(LENGTH) if chunk_of(where) == chunk)
+        }
         for where in range(LENGTH):
             if chunk_of(where) not in touched or (
                 chunk_of(where) in conflicting
