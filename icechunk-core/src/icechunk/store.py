@@ -377,7 +377,7 @@ class IcechunkStore(Store, SyncMixin):
                 raise ReadOnlyError(NOT_WRITABLE, kind=ErrorKind.READ_ONLY_SESSION)
             return
         self._check_writable()
-        writing.delete_nodes(engine, "/")
+        writing.delete_everything(engine)
 
     def _check_writable(self) -> None:
         if self._read_only or self._engine.is_read_only:

@@ -8,6 +8,7 @@ are zarr's.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
@@ -72,9 +73,12 @@ class LegalKeysStateMachine(ZarrStoreStateMachine):
         return None if document is None else str(json.loads(document.to_bytes())["node_type"])
 
     def below(self, path: str) -> list[str]:
-        """Return the keys that go when the node at `path` goes."""
-        own = key_of(path, "zarr.json")
-        return [key for key in self.model if key != own and key.startswith(key_of(path, ""))]
+        """Return the keys that go when the node at `path` goes: of an array, its chunks only."""
+        own, head = key_of(path, "zarr.json"), key_of(path, "")
+        keys = [key for key in self.model if key != own and key.startswith(head)]
+        if self.node_type(path) == "array":
+            return [key for key in keys if re.fullmatch("c(/[0-9]+)*", key.removeprefix(head))]
+        return keys
 
     def put(self, key: str, data: bytes) -> None:
         note(f"(set) Setting {key!r} with {data!r}")
@@ -111,12 +115,10 @@ class LegalKeysStateMachine(ZarrStoreStateMachine):
         key = data.draw(st.sampled_from(sorted(self.model)))
         note(f"(delete) Deleting {key=}")
         self.store.delete(key)
-        del self.model[key]
         path, _, last = key.rpartition("/")
-        if last == "zarr.json":
-            # The document is the node: what is below it goes, too.
-            for gone in self.below(path):
-                del self.model[gone]
+        # The document is the node: what is below it goes, too.
+        for gone in [key, *(self.below(path) if last == "zarr.json" else [])]:
+            del self.model[gone]
 
     @rule(key=document_keys | chunk_keys, data=st.data())
     def get_invalid_zarr_keys(self, key: str, data: DataObject) -> None:

@@ -12,6 +12,9 @@ from icechunk._engine.session.reading import ArrayEntry
 from icechunk.errors import AlreadyExistsError, ErrorKind, InvalidInputError, SessionStateError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from icechunk._engine.changes import ChangeSet
     from icechunk._engine.session.grid import ArrayLayout
     from icechunk._engine.session.reading import Entry
     from icechunk._engine.session.session import EngineSession
@@ -97,11 +100,19 @@ def delete_nodes(session: EngineSession, path: str) -> None:
     session.base()  # loads it, if it has to be, before the lock is taken
     with session.editing() as changes:
         array = session.find_node(path)
-        nodes = [array] if isinstance(array, ArrayEntry) else nodes_within(session, path)
-        for node in nodes:
-            changes.delete_node(
-                node.path, node.id, is_array=isinstance(node, ArrayEntry), in_base=node.in_base
-            )
+        _delete(changes, [array] if isinstance(array, ArrayEntry) else nodes_within(session, path))
+
+
+def delete_everything(session: EngineSession) -> None:
+    """Delete every node, also what lies below an array."""
+    session.base()
+    with session.editing() as changes:
+        _delete(changes, nodes_within(session, "/"))
+
+
+def _delete(changes: ChangeSet, nodes: Iterable[Entry]) -> None:
+    for node in nodes:
+        changes.delete_node(node.path, node.id, is_array=isinstance(node, ArrayEntry), in_base=node.in_base)
 
 
 def delete_directory(session: EngineSession, prefix: str) -> None:
