@@ -47,6 +47,9 @@ def main() -> int:
             f"{pair.num_programs} programs, {pair.num_commands} commands, {seconds:.0f} s, seed {arguments.seed}"
         )
         print(f"deliberate differences met: {pair.differences}")
+        for do in sorted({do for do, _ in pair.outcomes}):
+            kinds = [f"{kind} {n}" for (done, kind), n in pair.outcomes.most_common() if done == do]
+            print(f"  {do}: {', '.join(kinds)}")
         pair.close()
     return 0
 

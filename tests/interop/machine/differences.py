@@ -30,8 +30,8 @@ class Difference:
     """The page in `docs/adr/`, and the entry in it."""
     holds: Callable[[Occasion], bool]
     """Whether this is it: both answers are what the decision says of the command."""
-    parts: Literal["sessions", "histories"] = "sessions"
-    """What is different from now on: the session is closed, or the program ends."""
+    parts: Literal["nothing", "sessions", "histories"] = "sessions"
+    """What is different from now on: nothing, the session, which is closed, or all, and the program ends."""
 
 
 def find_difference(occasion: Occasion) -> Difference | None:
@@ -90,6 +90,63 @@ def _two_at_one_path(on: Occasion) -> bool:
     )
 
 
+def _update_of_a_new_node(on: Occasion) -> bool:
+    """A fork has changed a node that its base had just made: after the merge it is as the fork says."""
+    if on.command["do"] != "look_at_session" or "error" in on.ours or "error" in on.theirs:
+        return False
+    ours, theirs = on.ours["ok"], on.theirs["ok"]
+    status = ours["status"]
+    paths = {
+        path
+        for kind in ("groups", "arrays")
+        for path in status.get(f"new_{kind}", [])
+        if path in status.get(f"updated_{kind}", [])
+    }
+    return bool(paths) and _without(ours, paths) == _without(theirs, paths)
+
+
+def _without(session: Answer, paths: set[str]) -> Answer:
+    chunks = {
+        key: chunk
+        for key, chunk in session["chunks"].items()
+        if "/" + f"/{key}".split("/c")[0].strip("/") not in paths
+    }
+    nodes = {path: node for path, node in session["nodes"].items() if path not in paths}
+    return {**session, "nodes": nodes, "chunks": chunks}
+
+
+def _chunks_of_a_replaced_array(on: Occasion) -> bool:
+    """Which of two arrays at one path a diff tells of, depends on random ids in the reference."""
+    if "error" in on.ours or "error" in on.theirs:
+        return False
+    if on.command["do"] == "diff":
+        return _without_replaced(on.ours["ok"]) == _without_replaced(on.theirs["ok"])
+    return on.command["do"] == "look_at_folder" and _masked(on.ours["ok"]) == _masked(on.theirs["ok"])
+
+
+def _masked(folder: Answer) -> Answer:
+    looks = {
+        name: [_without_replaced(diff) if isinstance(diff, dict) else diff for diff in look]
+        if name.startswith("diffs")
+        else look
+        for name, look in folder["appearance"].items()
+    }
+    return {**folder, "appearance": looks}
+
+
+def _without_replaced(diff: Answer) -> Answer:
+    """A diff without the chunks of arrays that are both new and deleted; in either spelling of its fields."""
+    new = diff.get("new_arrays") or diff.get("new", [[], []])[1]
+    deleted = diff.get("deleted_arrays") or diff.get("deleted", [[], []])[1]
+    replaced = set(new) & set(deleted)
+    if not replaced:
+        return diff
+    named = "updated_chunks" if "updated_chunks" in diff else "chunks"
+    chunks = {path: rows for path, rows in diff.get(named, {}).items() if path not in replaced}
+    without = {name: value for name, value in diff.items() if name not in {"text", "repr", named}}
+    return {**without, named: chunks} if chunks else without
+
+
 def _stricter(on: Occasion) -> bool:
     """The reference goes over a commit that ours has a conflict with."""
     if on.command["do"] != "rebase" or not finds_more(on.ours):
@@ -143,6 +200,36 @@ def _number(answer: Answer) -> int:
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(name="chunk 0 of an array that has none", decision="0001, 2", holds=_chunk_of_nothing),
     Difference(name="conflicts that the reference does not see", decision="0003", holds=_stricter),
+    Difference(
+        name="what a fork has made of a node that its base had just made",
+        decision="0001, 11",
+        holds=_update_of_a_new_node,
+    ),
+    Difference(
+        name="a merge that would lose something",
+        decision="0001, 11",
+        holds=lambda on: (
+            on.command["do"] == "merge"
+            and _error(on.ours) == ("SessionStateError", "merge-failed")
+            and "ok" in on.theirs
+        ),
+    ),
+    Difference(
+        name="a move over nodes without a group",
+        decision="0001, 10",
+        holds=lambda on: (
+            on.command["do"] == "move"
+            and _error(on.ours) == ("AlreadyExistsError", "move-wont-overwrite")
+            and "ok" in on.theirs
+            and any(path.startswith(on.command["target"] + "/") for path in on.seen["nodes"])
+        ),
+    ),
+    Difference(
+        name="chunks of an array that was replaced",
+        decision="0001, 13",
+        holds=_chunks_of_a_replaced_array,
+        parts="nothing",
+    ),
     Difference(
         name="two nodes at one path, where two sessions have replaced one",
         decision="0003",

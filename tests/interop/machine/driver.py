@@ -16,6 +16,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Coroutine
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +62,8 @@ class Driver:
         """Do it, and tell what came of it."""
         arguments = dict(command)
         method: Callable[..., Any] = getattr(self, "do_" + arguments.pop("do"))
+        # A mistake of the test's own is no answer.
+        signature(method).bind(**arguments)
         try:
             return {"ok": method(**arguments)}
         except (KeyboardInterrupt, SystemExit, AssertionError):
@@ -213,7 +216,7 @@ class Driver:
         slot: str,
         path: str,
         forward: list[list[list[int]]],
-        backward: list[list[list[int]]] | None,
+        backward: list[list[list[int]]] | None = None,
     ) -> None:
         """Move by tables: pairs of where from and where to. What is in none stays, or has no origin."""
         tables = [None if table is None else _by_table(table) for table in (forward, backward)]
@@ -282,10 +285,10 @@ class Driver:
         self.repo.set_default_commit_metadata(metadata)
         return self.repo.default_commit_metadata()
 
-    def do_set_flag(self, name: str, setting: bool | None) -> None:
+    def do_set_flag(self, name: str, setting: bool | None = None) -> None:
         self.repo.set_feature_flag(name, setting)
 
-    def do_set_status(self, read_only: bool, reason: str | None) -> None:
+    def do_set_status(self, read_only: bool, reason: str | None = None) -> None:
         availability = icechunk.RepoAvailability.read_only if read_only else icechunk.RepoAvailability.online
         self.repo.set_status(icechunk.RepoStatus(availability, limited_availability_reason=reason))
 

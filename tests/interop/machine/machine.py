@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
-from tests.interop.machine.rules_rearranging import RearrangingRules
+from tests.interop.machine.rules_forks import ForkRules
 from tests.interop.machine.vocabulary import (
     INLINE_THRESHOLD,
     all_indices,
@@ -16,14 +16,14 @@ from tests.interop.machine.vocabulary import (
 )
 
 
-class Machine(RearrangingRules):
+class Machine(ForkRules):
     """Drives a repository of ours and one of the reference's with one program."""
 
     @initialize(
-        spec_version=st.sampled_from([2, 1]),
+        spec_version=st.sampled_from([2, 1, 2]),
         split=st.sampled_from([None, 2]),
         updates_per_file=st.sampled_from([None, 3]),
-        furnished=st.booleans(),
+        furnished=st.sampled_from([True, True, False]),
     )
     def start(
         self, spec_version: int, split: int | None, updates_per_file: int | None, furnished: bool

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from zarr.core.buffer import default_buffer_prototype
 
+T = TypeVar("T")
 PROTOTYPE = default_buffer_prototype()
 DIFF = (
     "new_groups",
@@ -36,6 +37,9 @@ class Observer:
         for path in sorted(nodes):
             id = session.get_node_id(path)
             nodes[path]["id"] = self._driver.nodes.setdefault(id, len(self._driver.nodes))
+            if session.read_only and nodes[path].get("node_type") == "array":
+                # Of changes, the reference repeats some and keeps others that are gone: decision 0001, 16.
+                nodes[path]["coordinates"] = self._coordinates(session, path)
         return {
             "read_only": session.read_only,
             "mode": _enum(session.mode),
@@ -48,6 +52,9 @@ class Observer:
             # Two nodes at one path: decision 0003.
             "twice": sorted({key for key in keys if keys.count(key) > 1}),
         }
+
+    def _coordinates(self, session: Any, path: str) -> list[list[int]]:
+        return sorted(map(list, self._driver.wait(_collect(session.chunk_coordinates(path)))))
 
     async def _contents(self, session: Any, keys: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         store = session.store
@@ -138,7 +145,7 @@ def _summary(document: dict[str, Any]) -> dict[str, Any]:
     return {name: document[name] for name in names if name in document}
 
 
-async def _collect(items: AsyncIterator[str]) -> list[str]:
+async def _collect(items: AsyncIterator[T]) -> list[T]:
     return [item async for item in items]
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ class Pair:
         self.num_programs = 0
         self.num_commands = 0
         self.differences: dict[str, int] = {}
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """How often each command was done, and with which kind of error."""
         self.trace: list[Command] = []
         self.has_ended = False
         """Whether the histories are different on purpose, so that nothing more can be compared."""
@@ -156,6 +159,8 @@ class Pair:
             shutil.rmtree(path)
 
     def _compare(self, command: Command, ours: Answer, theirs: Answer) -> Answer:
+        error = ours.get("error", {})
+        self.outcomes[command["do"], "ok" if "ok" in ours else error["kind"] or error["class"]] += 1
         if _comparable(ours) == _comparable(theirs):
             if command["do"] == "look_at_session" and "ok" in ours:
                 self._seen[command["slot"]] = ours["ok"]
@@ -167,10 +172,12 @@ class Pair:
             # Nothing more can be compared, at the end of the program either.
             self.has_ended = True
             raise Divergence(command, ours, theirs, self.trace)
-        return self._go_on(difference, command)
+        return self._go_on(difference, command, ours)
 
-    def _go_on(self, difference: Difference, command: Command) -> Answer:
+    def _go_on(self, difference: Difference, command: Command, ours: Answer) -> Answer:
         self.differences[difference.name] = self.differences.get(difference.name, 0) + 1
+        if difference.parts == "nothing":
+            return ours
         if difference.parts == "histories":
             self.has_ended = True
             reject()

@@ -18,11 +18,6 @@ metadata = st.sampled_from(METADATA)
 class SessionRules(EditingRules):
     """Opening, committing, and looking at what was."""
 
-    def open_slot(self, slot: str, kind: str, **which: Any) -> None:
-        """Open a session; if that fails, the slot keeps the one that it has."""
-        if "ok" in self.pair.both("open", slot=slot, kind=kind, **which):
-            self._look_at_session(slot)
-
     def draw_branch(self, data: st.DataObject) -> str:
         """A branch, or, seldom, one that is not there."""
         branches = list(self.history["branches"])

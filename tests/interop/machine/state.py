@@ -55,6 +55,7 @@ class MachineState(RuleBasedStateMachine):
         if "ok" in answer:
             self.snapshots.append(label)
             self.pair.both("look_up", snapshot=label)
+            self.pair.both("diff", from_snapshot="s0", to_snapshot=label)
             parent = self.sessions[slot]["snapshot"] if slot in self.sessions else None
             assert parent == label, "a session is at the snapshot that it made"
         return answer
@@ -75,6 +76,9 @@ class MachineState(RuleBasedStateMachine):
             self.sessions.pop(slot, None)
             return
         answer = self.pair.both("look_at_session", slot=slot)
+        if "closed" in answer:
+            self.sessions.pop(slot, None)
+            return
         assert "ok" in answer, answer
         self.sessions[slot] = answer["ok"]
 
@@ -98,13 +102,21 @@ class MachineState(RuleBasedStateMachine):
     def _is_read_only(self, slot: str) -> bool:
         return bool(self.sessions[slot]["read_only"])
 
-    def draw_slot(self, data: st.DataObject, **which: bool) -> str:
-        slots = self.slots(**which)
-        writable = [slot for slot in slots if not self._is_read_only(slot)]
+    def draw_slot(self, data: st.DataObject, *, forks: bool = True) -> str:
+        """An open session that can be written to, made if there is none; or, seldom, any."""
+        slots = self.slots(forks=forks)
         # What is read-only refuses; to see that once in a while is enough.
-        if writable and data.draw(st.integers(0, 7), "any slot if 7") < 7:
-            slots = writable
+        if data.draw(st.integers(0, 9), "any slot if 9") < 9:
+            slots = [slot for slot in slots if not self._is_read_only(slot)]
+        if not slots:
+            self.open_slot("0", "writable", branch=min(self.history["branches"], key=_main_first))
+            slots = ["0"]
         return str(data.draw(st.sampled_from(slots), "slot"))
+
+    def open_slot(self, slot: str, kind: str, **which: Any) -> None:
+        """Open a session; if that fails, the slot keeps the one that it has."""
+        if "ok" in self.pair.both("open", slot=slot, kind=kind, **which):
+            self._look_at_session(slot)
 
     def nodes(self, slot: str, node_type: str | None = None) -> list[str]:
         """The paths of a session's nodes, without their leading slash."""
@@ -146,6 +158,10 @@ class MachineState(RuleBasedStateMachine):
 
     def draw_snapshot(self, data: st.DataObject) -> str:
         return str(data.draw(st.sampled_from(self.snapshots[::-1]), "snapshot"))
+
+
+def _main_first(branch: str) -> tuple[bool, str]:
+    return branch != "main", branch
 
 
 def is_below(path: str, other: str) -> bool:
