@@ -19,6 +19,8 @@ class Occasion:
     theirs: Answer
     seen: Answer
     """How the command's session looked before, on both sides."""
+    previous: str = ""
+    """What was done last to the session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,19 @@ def _update_of_a_new_node(on: Occasion) -> bool:
     return bool(paths) and _without(ours, paths) == _without(theirs, paths)
 
 
+def _shift_of_deleted_chunks(on: Occasion) -> bool:
+    """The reference takes a deletion for a chunk, and deletes what is at the place that it would move to."""
+    if on.previous not in {"shift", "reindex"} or "error" in on.ours or "error" in on.theirs:
+        return False
+    ours, theirs = (
+        {**side["ok"], "status": {}, "has_uncommitted_changes": True} for side in (on.ours, on.theirs)
+    )
+    rows = [side["ok"]["status"].get("updated_chunks", {}) for side in (on.ours, on.theirs)]
+    return ours == theirs and all(
+        index in rows[1].get(path, []) for path, indices in rows[0].items() for index in indices
+    )
+
+
 def _without(session: Answer, paths: set[str]) -> Answer:
     chunks = {
         key: chunk
@@ -157,6 +172,7 @@ def _stricter(on: Occasion) -> bool:
             "ok" in on.theirs
             or _error(on.theirs)[0] == "RebaseFailedError"
             or _error(on.theirs) == ("StorageError", "object-not-found")
+            or _error(on.theirs) == ("InternalError", "conflicting-path-not-found")
         )
     if "ok" in on.theirs:
         return True
@@ -204,6 +220,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         name="what a fork has made of a node that its base had just made",
         decision="0001, 11",
         holds=_update_of_a_new_node,
+    ),
+    Difference(
+        name="a shift of chunks that were deleted",
+        decision="0001, 16",
+        holds=_shift_of_deleted_chunks,
     ),
     Difference(
         name="a merge that would lose something",

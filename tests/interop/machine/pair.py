@@ -95,6 +95,7 @@ class Pair:
         self.has_ended = False
         """Whether the histories are different on purpose, so that nothing more can be compared."""
         self._seen: dict[str, Answer] = {}
+        self._done: dict[str, str] = {}
 
     def begin(self, **arguments: Any) -> None:
         """Start a program with two empty repositories."""
@@ -119,6 +120,8 @@ class Pair:
         command = {"do": do, **{name: value for name, value in arguments.items() if value is not None}}
         self.trace.append(command)
         self.num_commands += 1
+        if "slot" in command and do not in LOOKS:
+            self._done[command["slot"]] = do
         if command.get("solver") and do == "commit":
             # What ours refuses must not become history there.
             ours = _plain(self._ours.run(command))
@@ -166,7 +169,8 @@ class Pair:
                 self._seen[command["slot"]] = ours["ok"]
             return ours
         seen = self._seen.get(command.get("slot", ""), {})
-        occasion = Occasion(command=command, ours=ours, theirs=theirs, seen=seen)
+        previous = self._done.get(command.get("slot", ""), "")
+        occasion = Occasion(command=command, ours=ours, theirs=theirs, seen=seen, previous=previous)
         difference = find_difference(occasion)
         if difference is None:
             # Nothing more can be compared, at the end of the program either.

@@ -34,7 +34,7 @@ class Edits(MachineState):
         grid = data.draw(st.sampled_from(GRIDS), "grid")
         if self.num_dimensions(slot, path) not in {None, len(grid[0])}:
             # As Zarr does it. Setting it as it is: decision 0001, 2.
-            self.session_step("delete_dir", slot, prefix=path)
+            self.session_step("delete", slot, key=key_of(path))
         document = array_document(grid, number, named=data.draw(st.booleans(), "named"))
         self.session_step("set", slot, key=key_of(path), document=document)
 

@@ -137,7 +137,9 @@ class MachineState(RuleBasedStateMachine):
         return [
             path
             for path in PATHS
-            if not any(is_below(path, array) for array in arrays)
+            # An array at the root, made and deleted again, stays a change in the reference: of nothing.
+            if (path or node_type != "array")
+            and not any(is_below(path, array) for array in arrays)
             and not any(is_below(node, path) for node in nodes)
         ] or ["a"]
 
