@@ -58,6 +58,8 @@ class ChangeSet:
     deleted_arrays: dict[str, NodeId] = field(default_factory=dict)
     chunks: dict[NodeId, ChunkTable] = field(default_factory=dict)
     moves: Moves = field(default_factory=Moves)
+    has_dropped_chunks: bool = False
+    """Whether chunks were changed of an array that was deleted since: to the reference that is a change."""
 
     @property
     def is_empty(self) -> bool:
@@ -71,6 +73,7 @@ class ChangeSet:
             or self.deleted_arrays
             or self.deleted_groups
             or self.moves
+            or self.has_dropped_chunks
         )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -97,6 +100,7 @@ class ChangeSet:
             deleted_arrays=self.deleted_arrays.copy(),
             chunks=self.chunks.copy(),
             moves=self.moves,
+            has_dropped_chunks=self.has_dropped_chunks,
         )
 
     @property
@@ -140,7 +144,9 @@ class ChangeSet:
 
     def delete_node(self, path: str, id: NodeId, *, is_array: bool, in_base: bool) -> None:
         """Forget a node that the session created, or record that one of the base is gone."""
-        self.chunks.pop(id, None)
+        dropped = self.chunks.pop(id, None)
+        if dropped is not None and len(dropped):
+            self.has_dropped_chunks = True
         if is_array:
             self.new_arrays.pop(path, None)
             self.updated_arrays.pop(id, None)
