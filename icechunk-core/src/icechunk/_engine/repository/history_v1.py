@@ -34,11 +34,11 @@ from icechunk._engine.repository.ref_errors import (
     branch_update_conflict,
     commit_conflict,
     main_cannot_be_deleted,
-    needs_spec_version_2,
     ref_not_found,
 )
 from icechunk._engine.repository.repo_file import wait_after
-from icechunk._engine.session.history import NewerCommit, NewerCommits
+from icechunk._engine.session.history import NewerCommit, NewerCommits, Publication
+from icechunk._engine.session.kinds import needs_spec_2
 from icechunk.abc.storage import (
     NOT_YET_CREATED,
     Landed,
@@ -149,7 +149,7 @@ class HistoryV1:
 
     def rearrangeable_tip(self, branch: str) -> SnapshotId:
         """Refuse: spec 1 has no moves."""
-        raise needs_spec_version_2()
+        raise needs_spec_2()
 
     def check_snapshot(self, id: SnapshotId) -> None:
         self._assets.load_snapshot(id)
@@ -256,23 +256,14 @@ class HistoryV1:
         """See `icechunk._engine.session.history.History`: the branch's ref is read beside the check."""
         return None
 
-    def publish_commit(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_commit(self, branch: str, publication: Publication, *, expected_tip: SnapshotId) -> None:
         """See `icechunk._engine.session.history.History`."""
-        if rearranges:
-            raise needs_spec_version_2()
+        if publication.rearranges:
+            raise needs_spec_2()
         path = branch_ref_path(branch)
         ref: _Ref | _Unread | None = _UNREAD
-        if check is not None:
-            found: list[Any] = run_all([partial(self._find, path), check])
+        if publication.check is not None:
+            found: list[Any] = run_all([partial(self._find, path), publication.check])
             ref = found[0]
 
         def check_tip(ref: _Ref | None) -> None:
@@ -281,16 +272,16 @@ class HistoryV1:
 
         self._move(
             path,
-            snapshot.id,
+            publication.snapshot.id,
             check_tip,
             # Others may have committed on top of us before we look again.
-            landed=lambda ref: self._descends(ref.target, snapshot.id),
+            landed=lambda ref: self._descends(ref.target, publication.snapshot.id),
             known=ref,
         )
 
     def check_rearrangement(self, action: str) -> None:
         """Refuse: spec 1 has no moves."""
-        raise needs_spec_version_2()
+        raise needs_spec_2()
 
     def newer_commits(self, branch: str, base: SnapshotId) -> NewerCommits | None:
         """See `icechunk._engine.session.history.History`."""
@@ -308,32 +299,16 @@ class HistoryV1:
                 return NewerCommits(ref.target, (), descends=False)
         return NewerCommits(ref.target, newer[::-1])
 
-    def publish_amend(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_amend(self, branch: str, publication: Publication, *, expected_tip: SnapshotId) -> None:
         """Refuse: the parent of a snapshot is in its file, and commits are never rewritten."""
-        raise needs_spec_version_2()
+        raise needs_spec_2()
 
-    def publish_detached(
-        self,
-        snapshot: NewSnapshot,
-        *,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_detached(self, publication: Publication) -> None:
         """See `icechunk._engine.session.history.History`: there is nothing to write."""
-        if rearranges:
-            raise needs_spec_version_2()
-        if check is not None:
-            check()
+        if publication.rearranges:
+            raise needs_spec_2()
+        if publication.check is not None:
+            publication.check()
 
     def _move(
         self,
@@ -444,10 +419,10 @@ class HistoryV1:
 
     @property
     def state(self) -> NoReturn:
-        raise needs_spec_version_2()
+        raise needs_spec_2()
 
     def ops_log(self) -> NoReturn:
-        raise needs_spec_version_2()
+        raise needs_spec_2()
 
     # -- objects ----------------------------------------------------------------------------------
 

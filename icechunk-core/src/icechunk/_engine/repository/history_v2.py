@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from icechunk._engine.format.repo_info_records import (
     ConfigChanged,
     NewCommit,
     NewDetachedSnapshot,
-    NewSnapshot,
     TagCreated,
     TagDeleted,
     UpdateKind,
@@ -33,7 +32,7 @@ from icechunk._engine.repository.ref_errors import (
 )
 from icechunk._engine.repository.repo_file import SPEC_VERSION, Change, RepoFile, check_online
 from icechunk._engine.repository.state import RepositoryState
-from icechunk._engine.session.history import NewerCommit, NewerCommits
+from icechunk._engine.session.history import NewerCommit, NewerCommits, Publication
 from icechunk._engine.session.kinds import amend_of_first_commit
 from icechunk.errors import AlreadyExistsError, ErrorKind
 
@@ -206,76 +205,53 @@ class HistoryV2:
         """See `icechunk._engine.session.history.History`."""
         return self._repo.look()
 
-    def publish_commit(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_commit(self, branch: str, publication: Publication, *, expected_tip: SnapshotId) -> None:
         """See `icechunk._engine.session.history.History`."""
 
         def change(now: Change) -> RepoInfo:
-            _check_commit(now.info, branch, expected_tip, rearranges=rearranges)
+            _check_commit(now.info, branch, expected_tip, rearranges=publication.rearranges)
             return self._changed(
                 now,
-                NewCommit(branch, snapshot.id),
-                add_snapshots=[snapshot],
-                branches={**now.info.branches, branch: snapshot.id},
+                NewCommit(branch, publication.snapshot.id),
+                add_snapshots=[publication.snapshot],
+                branches={**now.info.branches, branch: publication.snapshot.id},
             )
 
-        self._repo.update(change, seen=seen, check=check)
+        self._repo.update(change, seen=publication.seen, check=publication.check)
 
-    def publish_amend(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_amend(self, branch: str, publication: Publication, *, expected_tip: SnapshotId) -> None:
         """See `icechunk._engine.session.history.History`."""
 
         def change(now: Change) -> RepoInfo:
-            _check_commit(now.info, branch, expected_tip, rearranges=rearranges)
+            _check_commit(now.info, branch, expected_tip, rearranges=publication.rearranges)
             replaced = _record(now.info, expected_tip)
             if replaced.parent_id is None:
                 raise amend_of_first_commit()
             amended = replace(
-                snapshot,
+                publication.snapshot,
                 parent_id=replaced.parent_id,
                 pruned_ancestor_tx_logs=replaced.pruned_ancestor_tx_logs,
             )
             return self._changed(
                 now,
-                CommitAmended(branch, expected_tip, snapshot.id),
+                CommitAmended(branch, expected_tip, publication.snapshot.id),
                 add_snapshots=[amended],
-                branches={**now.info.branches, branch: snapshot.id},
+                branches={**now.info.branches, branch: publication.snapshot.id},
             )
 
-        self._repo.update(change, seen=seen, check=check)
+        self._repo.update(change, seen=publication.seen, check=publication.check)
 
-    def publish_detached(
-        self,
-        snapshot: NewSnapshot,
-        *,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_detached(self, publication: Publication) -> None:
         """See `icechunk._engine.session.history.History`."""
 
         def change(now: Change) -> RepoInfo:
-            if rearranges:
+            if publication.rearranges:
                 check_flag(MOVE_NODE, now.info, "flush rearrange session")
-            return self._changed(now, NewDetachedSnapshot(snapshot.id), add_snapshots=[snapshot])
+            return self._changed(
+                now, NewDetachedSnapshot(publication.snapshot.id), add_snapshots=[publication.snapshot]
+            )
 
-        self._repo.update(change, seen=seen, check=check)
+        self._repo.update(change, seen=publication.seen, check=publication.check)
 
     def check_rearrangement(self, action: str) -> None:
         """See `icechunk._engine.session.history.History`."""

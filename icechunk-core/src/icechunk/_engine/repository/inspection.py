@@ -21,8 +21,8 @@ from icechunk._engine.format.manifest_locations import MaybeCompressedStrings
 from icechunk._engine.format.repo_info import RepoInfo
 from icechunk._engine.format.snapshot import ArrayNode, Snapshot
 from icechunk._engine.format.transaction_log import TransactionLog
-from icechunk._engine.repository.ref_errors import needs_spec_version_2
 from icechunk._engine.repository.transaction_logs import load_log_if_there, merged_chunks, merged_moves
+from icechunk._engine.session.kinds import needs_spec_2
 from icechunk.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def inspect_repo_info(assets: Assets, history: RefsAndHistory) -> dict[str, Json
         The repository is of spec version 1, which has none.
     """
     if history.spec_version == 1:
-        raise needs_spec_version_2()
+        raise needs_spec_2()
     data = assets.backend.fetch(REPO_PATH).data
     header, payload = open_file(data, FileType.REPO_INFO, name=REPO_PATH)
     info = RepoInfo.decode(payload, name=REPO_PATH)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from icechunk.errors import (
     ConflictError,
     ErrorKind,
-    FormatError,
     RefNotFoundError,
     SessionStateError,
     SnapshotNotFoundError,
@@ -51,15 +50,6 @@ def commit_conflict(expected: SnapshotId, actual: SnapshotId | None) -> Conflict
     """Make the error for a commit on a branch that somebody else has moved."""
     # The constructor words the message.
     return ConflictError(expected_parent=_text(expected), actual_parent=_text(actual))
-
-
-def needs_spec_version_2() -> FormatError:
-    """Make the error for what a repository of spec version 1 has no place for."""
-    return FormatError(
-        "repository version error, this operation requires a repository that is at least version 2.0, "
-        "please upgrade your on-disk format before executing this operation",
-        kind=ErrorKind.UNSUPPORTED_SPEC_VERSION,
-    )
 
 
 def _text(id: SnapshotId | None) -> str | None:

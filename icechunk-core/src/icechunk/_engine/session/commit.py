@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from icechunk._engine.assets.clock import now_after, time_text
 from icechunk._engine.assets.fanout import run_all
@@ -27,6 +27,7 @@ from icechunk._engine.format.snapshot_records import (
     ManifestFileInfo,
     ManifestRef,
 )
+from icechunk._engine.session.history import Publication
 from icechunk._engine.session.kinds import (
     PublishKind,
     SessionKind,
@@ -104,9 +105,9 @@ def commit_session(
         Of kind ``snapshot-timestamp``: the clock is wrong.
     """
     branch = _branch_to_commit_to(session, allow_empty=allow_empty)
-    snapshot, seen = write_changes(session, message, _properties(session, metadata))
-    publish = partial(session.history.publish_commit, branch, snapshot, expected_tip=session.snapshot_id)
-    return _published(session, snapshot, partial(publish, seen=seen), "commit")
+    publication = _written(session, message, metadata)
+    publish = partial(session.history.publish_commit, branch, expected_tip=session.snapshot_id)
+    return _published(session, publication, publish, "commit")
 
 
 def amend_session(
@@ -131,16 +132,16 @@ def amend_session(
         Somebody else has moved the branch.
     """
     if session.spec_version < 2:
-        raise needs_spec_2()
+        raise needs_spec_2(prefix="session error: ")
     branch = _branch_to_commit_to(session, allow_empty=allow_empty)
     if session.snapshot_id == INITIAL_SNAPSHOT_ID:
         raise amend_of_first_commit()
     previous = session.assets.load_transaction_log(session.snapshot_id)
     if previous.moved_nodes and session.kind is not SessionKind.REARRANGE:
         raise edit_refused(SessionKind.REARRANGE, prefix="session error: ")
-    snapshot, seen = write_changes(session, message, _properties(session, metadata), previous=previous)
-    publish = partial(session.history.publish_amend, branch, snapshot, expected_tip=session.snapshot_id)
-    return _published(session, snapshot, partial(publish, seen=seen), "amend")
+    publication = _written(session, message, metadata, previous=previous)
+    publish = partial(session.history.publish_amend, branch, expected_tip=session.snapshot_id)
+    return _published(session, publication, publish, "amend")
 
 
 def flush_session(
@@ -157,9 +158,8 @@ def flush_session(
     """
     if session.kind is SessionKind.FORK:
         raise flush_refused()
-    snapshot, seen = write_changes(session, message, _properties(session, metadata))
-    publish = partial(session.history.publish_detached, snapshot, seen=seen)
-    return _published(session, snapshot, publish, "flush")
+    publication = _written(session, message, metadata)
+    return _published(session, publication, session.history.publish_detached, "flush")
 
 
 def _branch_to_commit_to(session: EngineSession, *, allow_empty: bool) -> str:
@@ -174,37 +174,44 @@ def _branch_to_commit_to(session: EngineSession, *, allow_empty: bool) -> str:
     return session.branch
 
 
-def _properties(session: EngineSession, metadata: Mapping[str, JsonValue] | None) -> dict[str, JsonValue]:
-    return {**session.default_metadata, **(metadata or {})}
-
-
-class _Publish(Protocol):
-    """What the history does with a written snapshot."""
-
-    def __call__(self, *, rearranges: bool, check: Callable[[], None] | None) -> None: ...
-
-
-def _published(
-    session: EngineSession, snapshot: NewSnapshot, publish: _Publish, what: PublishKind
-) -> SnapshotId:
-    """Have the history publish a snapshot, and find out whether it did if it does not say so."""
+def _written(
+    session: EngineSession,
+    message: str,
+    metadata: Mapping[str, JsonValue] | None,
+    *,
+    previous: TransactionLog | None = None,
+) -> Publication:
+    """Write the session's changes, ready to be published."""
+    properties = {**session.default_metadata, **(metadata or {})}
+    snapshot, seen = write_changes(session, message, properties, previous=previous)
     check = None
     if session.assets.locality is Locality.REMOTE:
         check = partial(_check_storage_clock, session.assets, snapshot)
+    return Publication(snapshot, session.kind is SessionKind.REARRANGE, seen, check)
+
+
+def _published(
+    session: EngineSession,
+    publication: Publication,
+    publish: Callable[[Publication], None],
+    what: PublishKind,
+) -> SnapshotId:
+    """Have the history publish a snapshot, and find out whether it did if it does not say so."""
+    id = publication.snapshot.id
     try:
-        publish(rearranges=session.kind is SessionKind.REARRANGE, check=check)
+        publish(publication)
     except ConflictError:
         raise
     except (ReadOnlyError, RefNotFoundError, SessionStateError) as error:
         raise type(error)(f"session error: {error.message}", kind=error.kind) from None
     except BaseException as error:
         # Ctrl-C, or storage that fails for good after its answer was lost: the history knows.
-        if not _is_in_the_history(session, snapshot.id, what):
+        if not _is_in_the_history(session, id, what):
             raise
         if not isinstance(error, Exception):
-            session.become_read_only(snapshot.id)
+            session.become_read_only(id)
             raise
-    return snapshot.id
+    return id
 
 
 def _is_in_the_history(session: EngineSession, id: SnapshotId, what: PublishKind) -> bool:

@@ -32,6 +32,19 @@ class NewerCommits(NamedTuple):
     """Whether the tip descends from the snapshot at all. If not, `commits` is empty."""
 
 
+class Publication(NamedTuple):
+    """How a session's snapshot becomes part of the history."""
+
+    snapshot: NewSnapshot
+    """What was written, under the parent that it was written for."""
+    rearranges: bool
+    """It is that of a session that moves nodes, which can be forbidden."""
+    seen: object
+    """What `History.look` has read while files were being written, if it was asked."""
+    check: Callable[[], None] | None
+    """One more thing to find out before anything is changed; it may run beside another request."""
+
+
 class History(Protocol):
     """The mutable half of a repository, as a session sees it.
 
@@ -52,22 +65,11 @@ class History(Protocol):
         """
         ...
 
-    def publish_commit(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_commit(self, branch: str, publication: Publication, *, expected_tip: SnapshotId) -> None:
         """Make a written snapshot the tip of a branch, atomically.
 
         Returns only when the commit is in the history, for good. When an answer of the storage
-        is lost, the history is read again to find out what became of it. `check` is one more
-        thing to find out before anything is changed; it may run beside another request.
-        `rearranges`: it is that of a session that moves nodes, which can be forbidden.
+        is lost, the history is read again to find out what became of it.
 
         Raises
         ------
@@ -83,30 +85,14 @@ class History(Protocol):
         """
         ...
 
-    def publish_amend(
-        self,
-        branch: str,
-        snapshot: NewSnapshot,
-        *,
-        expected_tip: SnapshotId,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_amend(self, branch: str, publication: Publication, *, expected_tip: SnapshotId) -> None:
         """Put a written snapshot in the place of a branch's tip: its parent becomes that of the tip.
 
         For everything else see `publish_commit`. Not in spec 1.
         """
         ...
 
-    def publish_detached(
-        self,
-        snapshot: NewSnapshot,
-        *,
-        rearranges: bool = False,
-        seen: object = None,
-        check: Callable[[], None] | None = None,
-    ) -> None:
+    def publish_detached(self, publication: Publication) -> None:
         """Make a written snapshot known, without any ref that leads to it.
 
         For everything else see `publish_commit`. In spec 1 all snapshots that are there are known.

@@ -101,8 +101,8 @@ def flush_refused() -> IcechunkError:
     )
 
 
-def needs_spec_2(*, prefix: str = "session error: ") -> FormatError:
-    """Make the error for an operation that spec version 1 does not have."""
+def needs_spec_2(*, prefix: str = "") -> FormatError:
+    """Make the error for an operation that spec version 1 does not have. `prefix`: see `edit_refused`."""
     return FormatError(
         f"{prefix}repository version error, this operation requires a repository that is at least "
         "version 2.0, please upgrade your on-disk format before executing this operation",

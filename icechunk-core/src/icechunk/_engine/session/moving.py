@@ -38,7 +38,7 @@ def move_node(session: EngineSession, from_path: str, to_path: str) -> None:
     """
     source, target = absolute_path(from_path), absolute_path(to_path)
     if session.spec_version < 2:
-        raise needs_spec_2()
+        raise needs_spec_2(prefix="session error: ")
     # What is wrong with the paths is said first, whatever the session. It also loads the base snapshot,
     # if it has to be, before the lock is taken.
     _check(session, source, target)
