@@ -137,6 +137,16 @@ class TestFork:
         fork.discard_changes()
         assert not fork.has_uncommitted_changes
 
+    def test_a_chunk_of_an_array_that_is_gone_is_a_change_of_the_fork_alone(self, repo: Repository) -> None:
+        session = repo.writable_session("main")
+        fork = session.fork()
+        zarr.create_array(fork.store, name="new", shape=2, chunks=1, dtype="i1")[:] = 1
+        sync(fork.store.delete("new/zarr.json"))
+        fork = travelled(fork)
+        assert fork.has_uncommitted_changes
+        session.merge(fork)
+        assert not session.has_uncommitted_changes
+
     def test_readers_are_not_forked(self, repo: Repository, refused: Refused) -> None:
         with refused(
             SessionStateError,

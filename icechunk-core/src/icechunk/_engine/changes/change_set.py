@@ -59,7 +59,10 @@ class ChangeSet:
     chunks: dict[NodeId, ChunkTable] = field(default_factory=dict)
     moves: Moves = field(default_factory=Moves)
     has_dropped_chunks: bool = False
-    """Whether chunks were changed of an array that was deleted since: to the reference that is a change."""
+    """Whether chunks were changed of an array that was deleted since: to the reference that is a change.
+
+    It goes with a copy and a pickle, but not into what the changes are merged into, as there.
+    """
 
     @property
     def is_empty(self) -> bool:
@@ -87,6 +90,7 @@ class ChangeSet:
             self.deleted_arrays,
             pack_tables(self.chunks),
             self.moves,
+            self.has_dropped_chunks,
         )
 
     def copy(self) -> ChangeSet:
@@ -175,6 +179,7 @@ def _unpickled(
     deleted_arrays: dict[str, NodeId],
     chunks: PackedTables | None,
     moves: Moves,
+    has_dropped_chunks: bool,
 ) -> ChangeSet:
     return ChangeSet(
         new_groups,
@@ -185,4 +190,5 @@ def _unpickled(
         deleted_arrays,
         unpack_tables(chunks),
         moves,
+        has_dropped_chunks,
     )
