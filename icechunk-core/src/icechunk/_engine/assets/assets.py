@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, TypeVar
 
 from icechunk._engine.assets.after_fork import remake_after_fork
 from icechunk._engine.assets.fanout import run_all
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from icechunk._values.effective import EffectiveSettings
     from icechunk._values.storage_settings import StorageSettings
     from icechunk.abc.locations import Location
+
+T = TypeVar("T")
 
 # What the reference puts beside each metadata object, for people who look at a bucket.
 _FILE_TYPE_NAMES = {
@@ -135,6 +137,27 @@ class Assets:
         if backend is None:
             backend = self._backend = registry.connect(self.location, self.storage_settings)
         return backend
+
+    def run_requests(self, requests: Sequence[Callable[[], T]]) -> list[T]:
+        """Call functions that each make a request: side by side on remote storage, else in turn.
+
+        Results come in the order of `requests`; the first error is raised when nothing runs any more.
+        """
+        # In turn where threads only cost: a local file is there before another thread has begun.
+        return run_all(requests) if self.locality is Locality.REMOTE else [call() for call in requests]
+
+    def stream_requests(self, requests: Iterable[Callable[[], T]], *, together: int) -> Iterator[T]:
+        """Yield the results of functions that each make a request, in order.
+
+        On remote storage up to `together` of them are made side by side, ahead of need; elsewhere
+        each when its result is asked for.
+        """
+        if self.locality is not Locality.REMOTE:
+            yield from (call() for call in requests)
+            return
+        rest = iter(requests)
+        while batch := list(islice(rest, together)):
+            yield from run_all(batch)
 
     # -- snapshots --------------------------------------------------------------------------------
 
@@ -295,13 +318,9 @@ class Assets:
         When it returns, all of them are there. They are then in the caches, too. On remote storage
         `beside` is called meanwhile; what it returns is returned.
         """
-        if self.locality is not Locality.REMOTE:
-            for file in files:
-                self._write(file)
-            return None
         work: list[Callable[[], object]] = [partial(self._write, file) for file in files]
-        if beside is None:
-            run_all(work)
+        if beside is None or self.locality is not Locality.REMOTE:
+            self.run_requests(work)
             return None
         # First, so that it waits for none of the others if there are more than go out at once.
         return run_all([beside, *work])[0]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from icechunk._engine.assets.fanout import run_all
 from icechunk._engine.repository.transaction_logs import load_log_if_there, union_of_coords
 from icechunk._values.diff import Diff
-from icechunk.abc.storage import Locality
 from icechunk.errors import ErrorKind, InvalidInputError
 
 if TYPE_CHECKING:
@@ -74,17 +73,10 @@ def _fetch_logs(assets: Assets, commits: list[SnapshotRecord]) -> Iterator[Trans
     wanted: list[tuple[SnapshotId, SnapshotId]] = []
     for record in commits:
         wanted += [(id, record.id) for id in (*record.pruned_ancestor_tx_logs, record.id)]
-    if assets.locality is not Locality.REMOTE:
-        for id, heir in wanted:
-            log = _load_log(assets, id, heir)
-            if log is not None:
-                yield log
-        return
-    for start in range(0, len(wanted), _FETCHED_TOGETHER):
-        batch = wanted[start : start + _FETCHED_TOGETHER]
-        for log in run_all([partial(_load_log, assets, id, heir) for id, heir in batch]):
-            if log is not None:
-                yield log
+    loads = (partial(_load_log, assets, id, heir) for id, heir in wanted)
+    for log in assets.stream_requests(loads, together=_FETCHED_TOGETHER):
+        if log is not None:
+            yield log
 
 
 def _load_log(assets: Assets, id: SnapshotId, heir: SnapshotId) -> TransactionLog | None:

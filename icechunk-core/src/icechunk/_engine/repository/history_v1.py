@@ -42,7 +42,6 @@ from icechunk._engine.session.kinds import needs_spec_2
 from icechunk.abc.storage import (
     NOT_YET_CREATED,
     Landed,
-    Locality,
     LostRace,
     ObjectKind,
     PutOutcome,
@@ -105,11 +104,7 @@ class HistoryV1:
     def refs(self) -> Refs:
         branches, tags = sorted(self.branch_names()), sorted(self.tag_names())
         paths = [*map(branch_ref_path, branches), *map(tag_ref_path, tags)]
-        found: list[_Ref | None]
-        if self._assets.locality is Locality.REMOTE:
-            found = run_all([partial(self._find, path) for path in paths])
-        else:
-            found = [self._find(path) for path in paths]
+        found = self._assets.run_requests([partial(self._find, path) for path in paths])
         # A branch that is gone by now is as good as one that was deleted before.
         targets = [None if ref is None else ref.target for ref in found]
         return Refs(

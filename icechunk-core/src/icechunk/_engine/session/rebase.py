@@ -9,15 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from icechunk._engine.assets.fanout import run_all
 from icechunk._engine.session.conflict_detection import Found, find_conflicts
 from icechunk._engine.session.conflict_solving import solve
 from icechunk._engine.session.conflict_views import OpenStore, Sides
 from icechunk._engine.session.kinds import commit_refused
 from icechunk._values.conflicts import Conflict, ConflictType
-from icechunk.abc.storage import Locality
 from icechunk.errors import (
     ConflictError,
     ErrorKind,
@@ -158,18 +157,12 @@ def _with_logs(
     session: EngineSession, commits: Sequence[NewerCommit]
 ) -> Iterator[tuple[NewerCommit, list[TransactionLog]]]:
     """Yield commits with what they and their forgotten ancestors have changed, oldest first."""
-    if session.assets.locality is not Locality.REMOTE:
-        for commit in commits:
-            yield commit, [_load_log(session, id, commit) for id in (*commit.pruned, commit.id)]
-        return
-    for first in range(0, len(commits), _FETCHED_TOGETHER):
-        batch = commits[first : first + _FETCHED_TOGETHER]
-        loads = [
-            partial(_load_log, session, id, commit) for commit in batch for id in (*commit.pruned, commit.id)
-        ]
-        logs = iter(run_all(loads))
-        for commit in batch:
-            yield commit, [next(logs) for _ in range(len(commit.pruned) + 1)]
+    loads = (
+        partial(_load_log, session, id, commit) for commit in commits for id in (*commit.pruned, commit.id)
+    )
+    logs = session.assets.stream_requests(loads, together=_FETCHED_TOGETHER)
+    for commit in commits:
+        yield commit, list(islice(logs, len(commit.pruned) + 1))
 
 
 def _load_log(session: EngineSession, id: SnapshotId, commit: NewerCommit) -> TransactionLog:
