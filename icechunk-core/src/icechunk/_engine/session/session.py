@@ -1,62 +1,31 @@
-"""A session: one base snapshot, one change set, and the rules of who may do what, when.
+"""A session: one base snapshot, one change set, and what is found and written through them.
 
 The engine's side of `icechunk.Session` and `IcechunkStore`, which are doors to it. Blocking, and
-safe to use from many threads: readers take no lock, whoever changes something holds the session's
-for a few lines, never around I/O.
+safe to use from many threads; `lifecycle` has the lock, and the rules of who may do what, when.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from icechunk._engine.assets.after_fork import remake_after_fork
 from icechunk._engine.changes import DELETED, ChangeSet
 from icechunk._engine.changes.merging import BaseNodes, merge_changes
 from icechunk._engine.format.chunk_refs import ChunkRef, InlineRef, NativeRef
 from icechunk._engine.session import commit as committing
-from icechunk._engine.session.keys import (
-    ChunkKey,
-    MetadataKey,
-    V2Key,
-    parse_coords,
-    parse_key,
-)
-from icechunk._engine.session.kinds import (
-    PublishKind,
-    SessionKind,
-    being_committed,
-    edit_refused,
-    move_refused,
-)
-from icechunk._engine.session.preloading import preload
-from icechunk._engine.session.reading import (
-    NOT_LOADED,
-    ArrayEntry,
-    Base,
-    Entry,
-    GroupEntry,
-    NotLoaded,
-)
+from icechunk._engine.session.keys import ChunkKey, MetadataKey, V2Key, parse_coords, parse_key
+from icechunk._engine.session.kinds import SessionKind
+from icechunk._engine.session.lifecycle import SessionLifecycle
+from icechunk._engine.session.reading import NOT_LOADED, ArrayEntry, Entry, GroupEntry, NotLoaded
 from icechunk.abc.storage import Locality
-from icechunk.errors import (
-    ErrorKind,
-    InvalidInputError,
-    NodeNotFoundError,
-)
+from icechunk.errors import ErrorKind, InvalidInputError, NodeNotFoundError
 
 if TYPE_CHECKING:
     from icechunk._engine.assets.assets import Assets
-    from icechunk._engine.changes import Moves
     from icechunk._engine.changes.chunk_table import CoordColumns
     from icechunk._engine.format.chunk_refs import RefColumns
-    from icechunk._engine.format.ids import NodeId, SnapshotId
-    from icechunk._engine.format.snapshot import Snapshot
-    from icechunk._engine.format.snapshot_records import Node
+    from icechunk._engine.format.ids import SnapshotId
     from icechunk._engine.format.values import JsonValue
     from icechunk._engine.session.history import History
     from icechunk._values.repository_config import RepositoryConfig
@@ -73,17 +42,13 @@ _MAX_MEMO = 2**16
 # Semantics, section 3: so many that the user should know that all of them are in memory.
 _MANY_CHUNK_CHANGES = 50_000_000
 
-_EDITABLE = frozenset({SessionKind.EDIT, SessionKind.FORK})
-
-_MOVES_BRANCH: tuple[PublishKind, ...] = ("commit", "amend")
-
 _PICKLE_WRITABLE = (
     "You must opt-in to pickle writable sessions in a distributed context using Session.fork(). "
     "A writable session that was copied to another process could not tell this one what it wrote."
 )
 
 
-class EngineSession:
+class EngineSession(SessionLifecycle):
     """What reads and writes go through; see the module's docstring.
 
     `assets`, `history` and `config` are those of the repository handle that the session comes from.
@@ -101,44 +66,6 @@ class EngineSession:
         What the session has changed already: that of a fork that was pickled.
     """
 
-    def __init__(
-        self,
-        assets: Assets,
-        history: History,
-        snapshot_id: SnapshotId,
-        *,
-        config: RepositoryConfig,
-        kind: SessionKind,
-        branch: str | None = None,
-        default_metadata: Mapping[str, JsonValue] = MappingProxyType({}),
-        changes: ChangeSet | None = None,
-    ) -> None:
-        self.assets = assets
-        self.history = history
-        self.config = config
-        self.kind = kind
-        self.snapshot_id = snapshot_id
-        self.branch = branch
-        self.default_metadata = default_metadata
-        self.changes = ChangeSet() if changes is None else changes
-        self._can_edit = kind in _EDITABLE
-        self._is_committing = False
-        self._num_chunk_changes = 0
-        # The snapshot of exactly these changes that may be in the history: storage was gone before it could say.
-        self._in_doubt: tuple[PublishKind, SnapshotId] | None = None
-        self._base: Base | None = None
-        # What keys were found to stand for: the array of `head/c/...`, the document under a whole key.
-        # Both are replaced, not emptied, when a node changes, and filled under the lock only when
-        # nothing has changed since: so nobody finds there what was true before his own write.
-        self._by_head: dict[str, ArrayEntry] = {}
-        self._documents: dict[str, bytes | None] = {}
-        self._lock = threading.Lock()
-        remake_after_fork(self)
-
-    def remake_after_fork(self) -> None:
-        """Take a new lock in a forked child: the parent's may have been held."""
-        self._lock = threading.Lock()
-
     def __reduce__(self) -> tuple[object, ...]:
         if self.kind in {SessionKind.EDIT, SessionKind.REARRANGE}:
             raise ValueError(_PICKLE_WRITABLE)
@@ -146,60 +73,26 @@ class EngineSession:
             changes = None if self.changes.is_empty else self.changes.copy()
         return _unpickled, (self.assets, self.history, self.snapshot_id, self.config, self.kind, changes)
 
-    # -- state ------------------------------------------------------------------------------------
+    # -- other sessions ---------------------------------------------------------------------------
 
-    @property
-    def is_read_only(self) -> bool:
-        """Whether the session never was, or no longer is, one that can change anything."""
-        return self.kind is SessionKind.READ_ONLY
+    def reading(self, snapshot_id: SnapshotId, changes: ChangeSet | None = None) -> EngineSession:
+        """Make a session that reads another snapshot of the repository, with changes on top of it."""
+        return EngineSession(
+            self.assets,
+            self.history,
+            snapshot_id,
+            config=self.config,
+            kind=SessionKind.READ_ONLY,
+            changes=changes,
+        )
 
-    @property
-    def spec_version(self) -> int:
-        """The version of the format that the repository is in."""
-        return self.history.spec_version
+    def scratch(self) -> EngineSession:
+        """Make a session for changes to the same snapshot that are not to be committed."""
+        return EngineSession(
+            self.assets, self.history, self.snapshot_id, config=self.config, kind=SessionKind.FORK
+        )
 
-    @property
-    def has_uncommitted_changes(self) -> bool:
-        """Whether anything was changed, even if it was changed back."""
-        return not self.changes.is_empty
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the base snapshot is here, so that nodes are found without I/O."""
-        return self._base is not None
-
-    def base(self) -> Snapshot:
-        """Return the base snapshot: one GET if it is not cached."""
-        return self._loaded_base().snapshot
-
-    def _loaded_base(self) -> Base:
-        base = self._base
-        if base is None:
-            id = self.snapshot_id
-            base = Base(self.assets.load_snapshot(id), self.assets)
-            with self._lock:
-                # Not if the session was committed meanwhile, and has another base.
-                if self.snapshot_id == id:
-                    self._base = base
-            if self.kind is not SessionKind.FORK:
-                preload(base.snapshot, self.assets, self.config)
-        return base
-
-    def base_node(self, id: NodeId) -> Node | None:
-        """Return the node that the base snapshot has under an id."""
-        return self._loaded_base().find_node_by_id(id)
-
-    def discard_changes(self) -> None:
-        """Forget every change. Native chunks that were written stay behind as garbage."""
-        if self.is_read_only:
-            raise edit_refused(self.kind, prefix="session error: ")
-        with self._lock:
-            self._check_not_committing()
-            self._in_doubt = None
-            self._can_edit = self.kind in _EDITABLE
-            self.changes = ChangeSet()
-            self._num_chunk_changes = 0
-            self._forget_nodes()
+    # -- publishing -------------------------------------------------------------------------------
 
     def commit(
         self, message: str, metadata: Mapping[str, JsonValue] | None = None, *, allow_empty: bool = False
@@ -256,146 +149,6 @@ class EngineSession:
             id = committing.flush_session(self, message, metadata)
             self.become_read_only(id)
         return id
-
-    @contextmanager
-    def publishing(self) -> Iterator[None]:
-        """Keep everybody from changing anything while the changes are written, or rebased.
-
-        Raises
-        ------
-        SessionStateError
-            Another thread is at it already.
-        """
-        with self._lock:
-            self._check_not_committing()
-            self._can_edit = False
-            self._is_committing = True
-        try:
-            yield
-        finally:
-            # After Ctrl-C, too: a session that did not commit stays usable.
-            with self._lock:
-                self._is_committing = False
-                self._can_edit = self.kind in _EDITABLE and self._in_doubt is None
-
-    def leave_in_doubt(self, what: PublishKind, id: SnapshotId) -> None:
-        """Remember a snapshot that was to be published, and may have been, until something changes."""
-        self._in_doubt = what, id
-
-    def find_landed(self, what: PublishKind) -> SnapshotId | None:
-        """Return the snapshot that was left in doubt, if it is in the history."""
-        if self._in_doubt is None or self._in_doubt[0] != what:
-            return None
-        id = self._in_doubt[1]
-        if self.history.has_commit(self.branch, id):
-            return id
-        self._in_doubt = None
-        return None
-
-    def has_landed(self) -> bool:
-        """Whether a commit or amend of these changes that had failed is in the history."""
-        return any(self.find_landed(what) is not None for what in _MOVES_BRANCH)
-
-    def move_base(self, snapshot_id: SnapshotId, changes: ChangeSet) -> None:
-        """Go on from another snapshot, with the changes as they fit it."""
-        with self._lock:
-            # In this order, as readers take no lock: what was not dropped lies over either base.
-            self.changes = changes
-            self.snapshot_id = snapshot_id
-            self._base = None
-            self._forget_nodes()
-
-    def reading(self, snapshot_id: SnapshotId, changes: ChangeSet | None = None) -> EngineSession:
-        """Make a session that reads another snapshot of the repository, with changes on top of it."""
-        return EngineSession(
-            self.assets,
-            self.history,
-            snapshot_id,
-            config=self.config,
-            kind=SessionKind.READ_ONLY,
-            changes=changes,
-        )
-
-    def scratch(self) -> EngineSession:
-        """Make a session for changes to the same snapshot that are not to be committed."""
-        return EngineSession(
-            self.assets, self.history, self.snapshot_id, config=self.config, kind=SessionKind.FORK
-        )
-
-    def become_read_only(self, snapshot_id: SnapshotId) -> None:
-        """Go on as a session that reads a snapshot which has all the changes of this one."""
-        with self._lock:
-            self.branch = None
-            self.kind = SessionKind.READ_ONLY
-            self._can_edit = False
-            # The base before the changes: readers take no lock, and the old changes over the new
-            # base are what they saw all along, the old base alone is not.
-            self.snapshot_id = snapshot_id
-            self._base = None
-            self.changes = ChangeSet()
-            self._forget_nodes()
-
-    @contextmanager
-    def editing(self) -> Iterator[ChangeSet]:
-        """Hold the lock for a change of nodes, and forget what was known of them.
-
-        Raises
-        ------
-        ReadOnlyError
-            The session is read-only.
-        SessionStateError
-            It is for moves, or it is being committed.
-        """
-        with self._lock:
-            self._check_editable()
-            try:
-                yield self.changes
-            finally:
-                self._forget_nodes()
-
-    @contextmanager
-    def moving(self) -> Iterator[Moves]:
-        """Hold the lock for a move, and forget what was known of nodes.
-
-        Raises
-        ------
-        ReadOnlyError
-            The session is read-only.
-        SessionStateError
-            It is not for moves, or it is being committed.
-        """
-        with self._lock:
-            self._check_not_committing()
-            if self.kind is not SessionKind.REARRANGE:
-                raise move_refused(self.kind)
-            self._in_doubt = None
-            try:
-                yield self.changes.moves
-            finally:
-                self._forget_nodes()
-
-    def check_editable(self, *, prefix: str = "") -> None:
-        """Raise what an edit would raise now, before any work is done for it."""
-        if not self._can_edit:
-            self._check_editable(prefix)
-
-    def _check_editable(self, prefix: str = "") -> None:
-        if self._can_edit:
-            return
-        self._check_not_committing()
-        if self.kind not in _EDITABLE:
-            raise edit_refused(self.kind, prefix=prefix)
-        # With other changes than those that were left in doubt, it is another commit.
-        self._in_doubt = None
-        self._can_edit = True
-
-    def _check_not_committing(self) -> None:
-        if self._is_committing:
-            raise being_committed()
-
-    def _forget_nodes(self) -> None:
-        self._by_head = {}
-        self._documents = {}
 
     # -- nodes ------------------------------------------------------------------------------------
 
