@@ -82,7 +82,7 @@ def test_what_has_to_ask_storage_can_be_awaited() -> None:
     for cls, alone in in_place.items():
         with_twin = {blocking for of, blocking, _ in ALL if of is cls}
         methods = {
-            name for name in vars(cls) if not name.startswith("_") and inspect.isfunction(function(cls, name))
+            name for name in dir(cls) if not name.startswith("_") and inspect.isfunction(function(cls, name))
         }
         awaitable = {name for of, _, name in ALL if of is cls}
         assert methods - with_twin - awaitable <= alone, cls

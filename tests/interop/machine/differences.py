@@ -74,7 +74,10 @@ def _chunk_of_nothing(on: Occasion) -> bool:
     """The reference takes chunk 0 for one of the array, until the commit; so it may also refuse the edit."""
     return (
         (
-            (on.command["do"] == "set_chunk" and _error(on.ours) == ("InvalidInputError", "invalid-chunk-index"))
+            (
+                on.command["do"] == "set_chunk"
+                and _error(on.ours) == ("InvalidInputError", "invalid-chunk-index")
+            )
             or (on.command["do"] == "delete" and "ok" in on.ours)
         )
         and ("ok" in on.theirs or _error(on.theirs) == ("SessionStateError", "rearrange-session-only"))

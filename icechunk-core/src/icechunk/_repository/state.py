@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from icechunk._async_forms import async_form
 from icechunk._repository.handle import RepositoryHandle
-from icechunk._values.repository_state import RepoStatus
-
-if TYPE_CHECKING:
-    from icechunk.config import FeatureFlag
+from icechunk._values.repository_state import FeatureFlag, RepoStatus
 
 
 class StateMethods(RepositoryHandle):

@@ -282,16 +282,16 @@ class EngineSession(SessionLifecycle):
             entry = self._array_of(parsed)
             if entry is None:
                 raise node_not_found(parsed.path)
-        if not entry.holds(coords):
-            raise InvalidInputError(
-                f"invalid chunk index: coordinates {list(coords)} are not valid for array at {entry.path}",
-                kind=ErrorKind.INVALID_CHUNK_INDEX,
-            )
         if not size_bytes:
             raise InvalidInputError(
                 f"zero-length chunk: the payload for coordinates {list(coords)} of the array at "
                 f"{entry.path} has length 0",
                 kind=ErrorKind.ZERO_LENGTH_CHUNK,
+            )
+        if not entry.holds(coords):
+            raise InvalidInputError(
+                f"invalid chunk index: coordinates {list(coords)} are not valid for array at {entry.path}",
+                kind=ErrorKind.INVALID_CHUNK_INDEX,
             )
         self.check_editable()
         ref: ChunkRef
