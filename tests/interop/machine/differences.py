@@ -126,6 +126,20 @@ def _shift_of_deleted_chunks(on: Occasion) -> bool:
     )
 
 
+def _directory_without_a_node(on: Occasion) -> bool:
+    """Nodes below something that is no node itself are gone with it; the reference then deletes nothing."""
+    if on.previous != "delete_dir" or "error" in on.ours or "error" in on.theirs:
+        return False
+    ours, theirs = on.ours["ok"]["nodes"], on.theirs["ok"]["nodes"]
+    gone = theirs.keys() - ours.keys()
+    return bool(gone) and all(any(above not in theirs for above in _ancestors(path)) for path in gone)
+
+
+def _ancestors(path: str) -> list[str]:
+    names = path.strip("/").split("/")
+    return ["/" + "/".join(names[:depth]) for depth in range(len(names))]
+
+
 def _without(session: Answer, paths: set[str]) -> Answer:
     chunks = {
         key: chunk
@@ -241,6 +255,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         name="a shift of chunks that were deleted",
         decision="0001, 16",
         holds=_shift_of_deleted_chunks,
+    ),
+    Difference(
+        name="a directory is deleted that has nodes and is none",
+        decision="0001, 3",
+        holds=_directory_without_a_node,
     ),
     Difference(
         name="a merge that would lose something",
