@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,12 @@ from icechunk.backends.local_cached import MOST_BYTES, CachedFiles
 from icechunk.errors import ObjectNotFoundError, StorageError
 
 
+@pytest.fixture(autouse=True)
+def _crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read seems to come from another thread than the last."""
+    monkeypatch.setattr(local_cached, "get_ident", itertools.count().__next__)
+
+
 @pytest.fixture
 def backend(tmp_path: Path) -> LocalBackend:
     made = LocalBackend(str(tmp_path))
@@ -22,7 +29,9 @@ def backend(tmp_path: Path) -> LocalBackend:
 
 
 def test_gives_just_the_bytes_that_were_asked_for(tmp_path: Path, backend: LocalBackend) -> None:
-    data = CachedFiles().read(str(tmp_path / "chunks/A"), 250, 260)
+    files = CachedFiles()
+    files.read(str(tmp_path / "chunks/A"), 0, 1)
+    data = files.read(str(tmp_path / "chunks/A"), 250, 260)
     # None where the system has no such calls, or the kernel had to wait.
     assert data is None or (data.readonly and data == bytes([*range(250, 256), *range(4)]))
     assert backend.fetch("chunks/A", (250, 260)).data == bytes([*range(250, 256), *range(4)])
@@ -51,7 +60,8 @@ def test_what_is_wrong_is_found_the_ordinary_way(tmp_path: Path, backend: LocalB
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert CachedFiles().read(str(tmp_path / "pipe"), 0, 5) is None
+    files = CachedFiles()
+    assert [files.read(str(tmp_path / "pipe"), 0, 5) for _ in range(3)] == [None] * 3
 
 
 def test_attempts_become_rare_where_they_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +82,7 @@ def test_a_success_makes_them_frequent_again(monkeypatch: pytest.MonkeyPatch) ->
     answers = iter([None] * 8 + [memoryview(b"1")] * 100)
     monkeypatch.setattr(local_cached, "_reader", lambda: lambda file, start, stop: next(answers))
     files = CachedFiles()
+    files.read("f", 0, 1)
     found = [files.read("f", 0, 1) for _ in range(255 + 8 + 20)]
     assert found[-20:] == [b"1"] * 20
 
@@ -84,6 +95,30 @@ def test_large_reads_do_not_hold_the_lock(tmp_path: Path, monkeypatch: pytest.Mo
     backend = LocalBackend(str(tmp_path))
     backend.put("chunks/A", bytes(MOST_BYTES + 1))
     assert len(backend.fetch("chunks/A", (0, MOST_BYTES + 1)).data) == MOST_BYTES + 1
+
+
+def test_a_thread_that_reads_alone_reads_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_cached, "_reader", lambda: lambda file, start, stop: memoryview(b"1"))
+    thread = 1
+    monkeypatch.setattr(local_cached, "get_ident", lambda: thread)
+    files = CachedFiles()
+    assert {files.read("f", 0, 1) for _ in range(100)} == {None}
+    thread = 2
+    found = [files.read("f", 0, 1) for _ in range(10_000)]
+    assert found[0] == b"1"
+    assert found[-1] is None
+
+
+def test_what_32_bits_cannot_say_is_left_alone(tmp_path: Path, backend: LocalBackend) -> None:
+    files = CachedFiles()
+    with (tmp_path / "chunks/large").open("wb") as file:
+        file.truncate(2**32 + 10)
+        file.seek(5)
+        file.write(b"x")
+    wanted = [(2**31 - 10, 2**31), (2**32 + 3, 2**32 + 8)]
+    found = {files.read(str(tmp_path / "chunks/large"), *part) for _ in range(3) for part in wanted}
+    assert found == {None}
+    assert backend.fetch("chunks/large", wanted[1]).data == bytes(5)
 
 
 def test_a_system_without_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ pipeline, Dask), each open, read and close then wakes another thread and waits f
 them that took longer than all the rest of reading a chunk. The calls here keep the lock, and say
 "not now" to the kernel instead of waiting: for a name that is not in its cache (``RESOLVE_CACHED``) and for
 bytes that are not (``RWF_NOWAIT``). Whoever gets `None` reads the ordinary way, which also finds out what is wrong.
+A thread that reads alone has nobody to hand the lock to, and the calls of `os` are the faster ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import platform
 import struct
 import sys
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,11 +30,17 @@ MOST_BYTES = 2**17
 # After a failure some reads do not try: twice as many as last time, and never more than these.
 _MOST_SKIPPED = 256
 
+# After so many reads in a row a thread is alone again. Many: one that holds the lock may read
+# hundreds of chunks before another's turn comes.
+_ALONE_AFTER = 4096
+
 # The same number on every machine since Linux 5.6; no C library has a function for it.
 _SYS_OPENAT2 = 437
 _AT_FDCWD = -100
 _RESOLVE_CACHED = 0x20
 _RWF_NOWAIT = 0x8
+
+_MOST_32_BITS = 2**31 - 1
 
 _pack = struct.Struct("@NN").pack
 
@@ -44,10 +52,19 @@ class CachedFiles:
         self._read = _reader()
         self._skipping = 0
         self._skip_next = 1
+        self._last_thread: int | None = None
+        self._reads_until_alone = 0
 
     def read(self, file: str, start: int, stop: int) -> memoryview | None:
-        """Return the bytes from `start` to `stop` if that needs no waiting, else `None`."""
+        """Return the bytes from `start` to `stop` if that is faster than to wait for them, else `None`."""
         # Two threads can count at once: then a few reads more, or fewer, try.
+        thread = get_ident()
+        if thread != self._last_thread:
+            self._reads_until_alone = 0 if self._last_thread is None else _ALONE_AFTER
+            self._last_thread = thread
+        if not self._reads_until_alone:
+            return None
+        self._reads_until_alone -= 1
         if self._skipping:
             self._skipping -= 1
             return None
@@ -78,11 +95,8 @@ def _reader() -> CachedReader | None:
         openat2, preadv2, close = library.syscall, library.preadv2, library.close
     except (OSError, AttributeError):
         return None
-    openat2.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
-    openat2.restype = ctypes.c_long
-    preadv2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int]
-    preadv2.restype = ctypes.c_ssize_t
-    close.argtypes = [ctypes.c_int]
+    # No `argtypes`: to check five arguments takes as long as all else. Without them an `int` is passed
+    # as 32 bits, sign extended, and `bytes` as their address.
     # `O_NONBLOCK` changes nothing for files; anything else must not keep the lock while it waits.
     how = struct.pack("@QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, 0, _RESOLVE_CACHED)
     how_size = len(how)
@@ -91,6 +105,8 @@ def _reader() -> CachedReader | None:
     first_byte = ctypes.c_char.from_buffer
 
     def read(file: str, start: int, stop: int) -> memoryview | None:
+        if stop > _MOST_32_BITS:
+            return None
         descriptor = openat2(_SYS_OPENAT2, _AT_FDCWD, file.encode(encoding, errors), how, how_size)
         if descriptor < 0:
             return None
