@@ -251,6 +251,8 @@ class Assets:
             return self._chunks.load(
                 (id, start, stop), partial(self._fetch_span, chunk_path(id), start, stop)
             )
+        if self.locality is not Locality.REMOTE:
+            return (self._backend or self.backend).fetch(chunk_path(id), (start, stop)).data
         return self._fetch_span(chunk_path(id), start, stop)
 
     def write_chunk(self, data: Buffer) -> ChunkId:
