@@ -1,9 +1,14 @@
 """2,000 uncompressed chunks of 16 KiB, written in one go and read back from a repository opened anew.
 
-And the floor: the same array read from Zarr's own store in memory.
+And two floors: the same array read from Zarr's own store in memory, and from one that does no more than
+to read a file for each chunk.
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -13,6 +18,34 @@ from harness import Bench, main
 import icechunk
 
 CHUNK = 4096  # float32: 16 KiB
+
+
+class FileForEachChunk(zarr.storage.MemoryStore):
+    """What a store in a folder needs at the least: open, read and close. Documents stay in memory."""
+
+    def keep_chunks(self, folder: Path) -> None:
+        """Move all chunks to files."""
+        folder.mkdir(exist_ok=True)
+        self.files: dict[str, str] = {}
+        for key in [key for key in self._store_dict if "/c/" in key]:
+            file = folder / key.replace("/", ".")
+            file.write_bytes(self._store_dict.pop(key).to_bytes())
+            self.files[key] = str(file)
+
+    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
+        file = self.files.get(key)
+        if file is None:
+            return super().get_sync(key, prototype=prototype, byte_range=byte_range)
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            return prototype.buffer.from_bytes(os.pread(descriptor, 4 * CHUNK, 0))
+        finally:
+            os.close(descriptor)
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        if key in self.files:
+            return self.get_sync(key, prototype=prototype)
+        return await super().get(key, prototype, byte_range)
 
 
 def run(bench: Bench) -> None:
@@ -34,14 +67,21 @@ def run(bench: Bench) -> None:
             found = array[...]
         assert np.array_equal(found, data)
         del found
-        # What Zarr itself needs for this, from a store that does no I/O and no look-up.
+        # What Zarr itself needs for this, from a store that does no I/O and no look-up; and what the files need.
+        store = FileForEachChunk()
+        store.files = {}
         kept = zarr.create_array(
-            zarr.storage.MemoryStore(), name="a", shape=data.shape, chunks=CHUNK, dtype="f4", compressors=None
+            store, name="a", shape=data.shape, chunks=CHUNK, dtype="f4", compressors=None
         )
         kept[...] = data
-        with bench.phase("floor of read"):
+        with bench.phase("floor of read (memory)"):
             found = kept[...]
-        del found, kept
+        del found
+        store.keep_chunks(bench.folder / "files")
+        with bench.phase("floor of read (files)"):
+            found = kept[...]
+        assert np.array_equal(found, data)
+        del found, kept, store
 
 
 if __name__ == "__main__":

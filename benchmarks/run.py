@@ -67,7 +67,8 @@ BARS = {
 }
 PEAK_BAR = 1.0
 IMPORT_BAR_MS = 30
-# A phase `floor of X` has ours beside the reference's X: less than that no store can reach.
+# A phase `floor of X` has ours beside the reference's X: less than that no store can reach. Several are told apart by
+# what is in parentheses.
 FLOOR = "floor of "
 # A bar missed by less counts as held where a profile and a list of what was tried say why.
 TOLERANCE = 1.15
@@ -171,7 +172,7 @@ def show(name: str, pipeline: str, sides: dict[str, Side]) -> int:
             cpu = ours.figure(phase, "cpu")
             print(line + f"{cpu * 1e3:>9.2f} ms{peak / 1e6:>10.1f}{growth / 1e6:>11.1f}")
             continue
-        other = phase.removeprefix(FLOOR)
+        other = phase.removeprefix(FLOOR).partition(" (")[0] if phase.startswith(FLOOR) else phase
         pairs = zip(ours.rounds(phase, "wall"), theirs.rounds(other, "wall"), strict=True)
         ratios = [a / b for a, b in pairs]
         ratio = wall / theirs.figure(other, "wall")
