@@ -126,6 +126,16 @@ def _shift_of_deleted_chunks(on: Occasion) -> bool:
     )
 
 
+def _merged_in_part(on: Occasion) -> bool:
+    """The first of several forks has changed a node that the session has not: there it stays, unseen."""
+    return (
+        on.previous == "merge"
+        and "ok" in on.ours
+        and "ok" in on.theirs
+        and on.theirs["ok"] == {**on.ours["ok"], "has_uncommitted_changes": True}
+    )
+
+
 def _directory_without_a_node(on: Occasion) -> bool:
     """Nodes below something that is no node itself are gone with it; the reference then deletes nothing."""
     if on.previous != "delete_dir" or "error" in on.ours or "error" in on.theirs:
@@ -269,6 +279,11 @@ DIFFERENCES: tuple[Difference, ...] = (
             and _error(on.ours) == ("SessionStateError", "merge-failed")
             and "ok" in on.theirs
         ),
+    ),
+    Difference(
+        name="what is left of a merge that would lose something",
+        decision="0001, 11",
+        holds=_merged_in_part,
     ),
     Difference(
         name="a move over nodes without a group",
