@@ -273,6 +273,12 @@ either = pytest.mark.parametrize(
 )
 
 
+def test_the_functions_are_asked_before_the_session(repo: Repository, refused: Refused) -> None:
+    reader = repo.readonly_session("main")
+    with refused(InvalidInputError, "invalid-chunk-index", "session error: invalid chunk index: coordinates"):
+        reader.reindex_array("/a", lambda place: [1000])
+
+
 @either
 class TestBoth:
     def test_what_has_no_chunks(self, session: Session, move: Any, refused: Refused) -> None:

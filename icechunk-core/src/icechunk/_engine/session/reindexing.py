@@ -65,6 +65,8 @@ def reindex_array(
                 origin = _call(backward, source, array)
                 if origin is None or origin not in there:
                     gone.append(source)
+    # Not before: the reference, too, asks the functions first.
+    session.check_editable(prefix="session error: ")
     ndim = len(array.num_chunks)
     copies = replace(refs.take(np.array(moved, np.intp)), coords=_coords(targets, ndim))
     session.set_chunks(array, copies.sorted_last_wins(), _coords(sorted(gone), ndim))
@@ -82,6 +84,7 @@ def shift_array(session: EngineSession, path: str, chunk_offset: Iterable[int]) 
     """
     offsets = [index(offset) for offset in chunk_offset]
     array = _regular_array(session, path)
+    session.check_editable(prefix="session error: ")
     if len(offsets) != len(array.num_chunks):
         raise InvalidInputError(
             f"session error: invalid chunk index: {len(offsets)} offsets for the {len(array.num_chunks)} "
@@ -111,7 +114,6 @@ def _regular_array(session: EngineSession, path: str) -> ArrayEntry:
             "another size could not take its place",
             kind=ErrorKind.UNKNOWN,
         )
-    session.check_editable(prefix="session error: ")
     return array
 
 
