@@ -150,6 +150,21 @@ def _ancestors(path: str) -> list[str]:
     return ["/" + "/".join(names[:depth]) for depth in range(len(names))]
 
 
+def _reindexing_of_deleted_chunks(on: Occasion) -> bool:
+    """As with a shift: the reference asks where a chunk goes to that is not there any more."""
+    if on.command["do"] != "reindex" or "ok" not in on.ours:
+        return False
+    path = on.command["path"].strip("/")
+    shape = _node(on.seen, path).get("shape", ())
+    asked = [source for source, _target in on.command["forward"]]
+    keys = [f"{path}/c/{'/'.join(map(str, source))}".lstrip("/") for source in asked]
+    return (
+        _error(on.theirs) == ("InvalidInputError", "invalid-chunk-index")
+        and bool(shape)
+        and not all(key in on.seen["chunks"] for key in keys)
+    )
+
+
 def _without(session: Answer, paths: set[str]) -> Answer:
     chunks = {
         key: chunk
@@ -270,6 +285,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         name="a directory is deleted that has nodes and is none",
         decision="0001, 3",
         holds=_directory_without_a_node,
+    ),
+    Difference(
+        name="a reindexing of chunks that were deleted",
+        decision="0001, 16",
+        holds=_reindexing_of_deleted_chunks,
     ),
     Difference(
         name="a merge that would lose something",
