@@ -19,7 +19,7 @@ import pytest
 from icechunk.abc import NOT_YET_CREATED, Landed, LostRace, ObjectKind
 from icechunk.backends import local, local_files, local_lock
 from icechunk.backends.local import LocalBackend
-from icechunk.errors import ErrorKind, InvalidInputError, ObjectNotFoundError, StorageError
+from icechunk.errors import ErrorKind, ObjectNotFoundError, StorageError
 from icechunk.plugins.registry import connect
 from icechunk.storage import Storage, local_filesystem_storage
 from icechunk.testing.conformance import StorageConformance
@@ -133,14 +133,43 @@ def test_locking_leaves_no_file(backend: LocalBackend, tmp_path: Path) -> None:
 def test_temporary_files_are_not_listed(backend: LocalBackend, tmp_path: Path) -> None:
     backend.put("refs/a#b/ref.json", b"{}")
     (tmp_path / "repo#1").write_bytes(b"half")
-    (tmp_path / "refs" / "a#b" / "ref.json#123").write_bytes(b"half")
+    (tmp_path / "refs" / "a%23b" / "ref.json#123").write_bytes(b"half")
     assert [info.path for info in backend.list()] == ["refs/a#b/ref.json"]
     assert list(backend.list_paths()) == ["refs/a#b/ref.json"]
 
 
-def test_a_name_that_would_not_be_listed_is_refused(backend: LocalBackend) -> None:
-    with pytest.raises(InvalidInputError, match="temporary"):
-        backend.put("repo#1", b"body")
+def test_an_object_may_be_called_like_a_temporary_file(backend: LocalBackend, tmp_path: Path) -> None:
+    backend.put("repo#1", b"body")
+    assert list(backend.list_paths()) == ["repo#1"]
+    assert on_disk(tmp_path) == ["repo%231"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("refs/branch.é日/ref.json", "refs/branch.%C3%A9%E6%97%A5/ref.json"),
+        ('refs/{}[]<>#"%|^`~*?\x01\x7f', "refs/%7B%7D%5B%5D%3C%3E%23%22%25%7C%5E%60%7E%2A%3F%01%7F"),
+        ("refs/a b!$&'()+,-.:;=@_Z9", "refs/a b!$&'()+,-.:;=@_Z9"),
+        ("refs/\udcff", "refs/%FF"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="`:` is not allowed in names there")
+def test_names_are_encoded_as_the_reference_does(
+    backend: LocalBackend, tmp_path: Path, path: str, name: str
+) -> None:
+    backend.put(path, b"body")
+    assert on_disk(tmp_path) == [name]
+    assert backend.fetch(path).data == b"body"
+    assert [info.path for info in backend.list(path[:6])] == [path]
+    assert list(backend.list_paths(path.rpartition("/")[0] + "/")) == [path]
+    backend.delete([path])
+    assert on_disk(tmp_path) == []
+
+
+def test_what_nobody_has_encoded_keeps_its_name(backend: LocalBackend, tmp_path: Path) -> None:
+    for name in ("a%2Fb", "a%zz", "a%41", "a%c3%a9"):
+        (tmp_path / name).write_bytes(b"theirs")
+    assert sorted(backend.list_paths()) == ["a%2Fb", "a%41", "a%c3%a9", "a%zz"]
 
 
 def test_a_failed_write_leaves_no_file(

@@ -46,6 +46,7 @@ from icechunk.backends.local_files import (
     READ,
     WRITE_OVER,
     ShortFileError,
+    from_file_name,
     is_temporary,
     make_folders,
     open_temporary,
@@ -54,6 +55,7 @@ from icechunk.backends.local_files import (
     stamp,
     sync_file,
     sync_folder,
+    to_file_name,
     version_of,
     write_all,
 )
@@ -207,11 +209,6 @@ class LocalBackend(StorageBackend):
             if fresh:
                 self._write_in_place(file, data)
                 return _LANDED_IN_PLACE
-            if is_temporary(path):
-                raise InvalidInputError(
-                    f"invalid object path `{path}`: names that end in `#` and digits are temporary files",
-                    kind=ErrorKind.INVALID_PATH,
-                )
             if expected is ANY:
                 with self._written(file, data) as (temporary, version):
                     os.replace(temporary, file)
@@ -310,14 +307,15 @@ class LocalBackend(StorageBackend):
     def _file(self, path: str) -> str:
         """Tell the file of an object, after a check of the path that is cheap for the usual ones."""
         folder, _, name = path.rpartition("/")
-        if not (name.isalnum() and folder in self._known_folders):
-            check_object_path(path)
-            if sys.platform == "win32" and ":" in path:
-                # Drives, and second streams of one file.
-                raise InvalidInputError(f"invalid object path `{path}`", kind=ErrorKind.INVALID_PATH)
-            if len(self._known_folders) < _MOST_KNOWN_FOLDERS:
-                self._known_folders.add(folder)
-        return self._prefix + path
+        if name.isalnum() and name.isascii() and folder in self._known_folders:
+            return self._prefix + path
+        check_object_path(path)
+        if sys.platform == "win32" and ":" in path:
+            # Drives, and second streams of one file.
+            raise InvalidInputError(f"invalid object path `{path}`", kind=ErrorKind.INVALID_PATH)
+        if len(self._known_folders) < _MOST_KNOWN_FOLDERS and to_file_name(folder) == folder:
+            self._known_folders.add(folder)
+        return self._prefix + to_file_name(path)
 
     def _write_in_place(self, file: str, data: Buffer) -> None:
         # No look whether the folder is there: it nearly always is.
@@ -431,9 +429,9 @@ class LocalBackend(StorageBackend):
         while waiting:
             above = waiting.pop()
             try:
-                with os.scandir(self._prefix + above) as entries:
+                with os.scandir(self._prefix + to_file_name(above)) as entries:
                     for entry in entries:
-                        path = above + entry.name
+                        path = above + from_file_name(entry.name)
                         if entry.is_dir():
                             if path.startswith(prefix) or prefix.startswith(path + "/"):
                                 waiting.append(path + "/")

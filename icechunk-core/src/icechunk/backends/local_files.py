@@ -1,4 +1,4 @@
-"""The file operations under the local backend: whole writes, exact reads, and names of temporary files.
+"""The file operations under the local backend: whole writes, exact reads, and the names of files.
 
 Nothing here knows of roots or object paths; failures are `OSError`.
 """
@@ -26,6 +26,12 @@ WRITE_OVER = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _EXTRA_FLAGS
 # replace or delete a file that is mapped.
 MAP_FROM_BYTES = 2**20 if sys.platform != "win32" else sys.maxsize
 
+# All but these are encoded: what the reference's local storage does, tried with every character.
+_TO_ENCODE = re.compile(r"[^ !$&'()+,\-./0-9:;=@A-Z_a-z]+")
+
+_ENCODED = re.compile(rb"%([0-9A-F]{2})")
+
+# No object has such a file: `#` is one of those that are encoded.
 _TEMPORARY_NAME = re.compile(r"#[0-9]+\Z")
 
 
@@ -35,6 +41,32 @@ class ShortFileError(Exception):
     def __init__(self, size_bytes: int) -> None:
         super().__init__(size_bytes)
         self.size_bytes = size_bytes
+
+
+def to_file_name(path: str) -> str:
+    """Return the name of an object's file, relative to the root: some characters are percent-encoded.
+
+    Those that the reference encodes on local storage (branches and tags of spec version 1 have names that
+    users choose), which are also those that some systems do not allow in names.
+    """
+    return _TO_ENCODE.sub(_percent_encoded, path)
+
+
+def from_file_name(name: str) -> str:
+    """Return the object path that a name in a folder stands for. One that nobody encoded is left as it is."""
+    if "%" not in name:
+        return name
+    path = _ENCODED.sub(_byte, os.fsencode(name)).decode(errors="surrogateescape")
+    return path if to_file_name(path) == name else name
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 16)])
+
+
+def _percent_encoded(match: re.Match[str]) -> str:
+    # Bytes of a name that is no UTF-8 are encoded, too.
+    return "".join(f"%{byte:02X}" for byte in match[0].encode(errors="surrogateescape"))
 
 
 def is_temporary(name: str) -> bool:
