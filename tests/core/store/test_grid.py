@@ -12,7 +12,7 @@ from zarr.storage import MemoryStore
 
 from icechunk._engine.format.snapshot_records import DimensionShape
 from icechunk._engine.session.grid import ArrayLayout, parse_node_document
-from icechunk.errors import FormatError, InvalidInputError
+from icechunk.errors import InvalidInputError
 
 
 def document(**fields: Any) -> bytes:
@@ -62,8 +62,20 @@ def test_run_lengths_of_a_rectilinear_grid_are_counted() -> None:
     assert [d.num_chunks for d in layout.shape] == [5, 1, 3]
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_only_python_takes_for_json_is_refused(value: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{value} is no JSON value"):
+        parse_node_document(b'{"node_type": "group", "attributes": {"x": %s}}' % value.encode(), 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_documents_are_utf_8(encoding: str) -> None:
+    with pytest.raises(InvalidInputError, match="bad metadata"):
+        parse_node_document('{"node_type": "group"}'.encode(encoding), 2)
+
+
 def test_spec_1_has_regular_grids_only() -> None:
-    with pytest.raises(FormatError, match="Non-regular chunk grids are not supported"):
+    with pytest.raises(InvalidInputError, match="Non-regular chunk grids are not supported"):
         parse_node_document(document(shape=[3], chunk_grid=rectilinear([1, 2])), 1)
 
 

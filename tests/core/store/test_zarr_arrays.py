@@ -14,7 +14,7 @@ from zarr.codecs import BytesCodec, GzipCodec, TransposeCodec, ZstdCodec
 from zarr.core import codec_pipeline
 from zarr.core.buffer import cpu
 
-from icechunk import FormatError, IcechunkStore, InvalidInputError, Repository, local_filesystem_storage
+from icechunk import IcechunkStore, InvalidInputError, Repository, local_filesystem_storage
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -183,7 +183,7 @@ def test_rectilinear_grids(
 ) -> None:
     document = cpu.Buffer.from_bytes(json.dumps(RECTILINEAR).encode())
     if spec_version == 1:
-        with pytest.raises(FormatError, match="Non-regular chunk grids are not supported"):
+        with pytest.raises(InvalidInputError, match="Non-regular chunk grids are not supported"):
             session.store.set_sync("x/zarr.json", document)
         return
     session.store.set_sync("x/zarr.json", document)

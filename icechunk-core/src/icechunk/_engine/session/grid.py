@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import NoReturn
 
 from icechunk._engine.format.snapshot_records import DimensionShape
-from icechunk.errors import ErrorKind, FormatError, InvalidInputError
+from icechunk.errors import ErrorKind, InvalidInputError
 
 _MAX_LENGTH = 2**64 - 1
 _MAX_NUM_CHUNKS = 2**32 - 1
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value; write it as a string, as Zarr does with a fill value")
+
+
+# Python's own choice would be to read what no other reader of JSON does.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +38,11 @@ def parse_node_document(document: bytes, spec_version: int) -> ArrayLayout | Non
     Raises
     ------
     InvalidInputError
-        The document is no JSON, or lacks what a node must have (kind ``bad-metadata``).
-    FormatError
-        The chunk grid is one that this spec version cannot hold.
+        The document is no JSON, lacks what a node must have, or has a chunk grid that this spec version
+        cannot hold (kind ``bad-metadata``).
     """
     try:
-        fields = json.loads(document)
+        fields = _decode(document.decode())
     except (ValueError, RecursionError) as error:
         raise _bad_metadata(str(error)) from error
     if not isinstance(fields, dict):
@@ -69,10 +77,9 @@ def _num_chunks(grid: object, lengths: list[int], spec_version: int) -> list[int
         counts = [-(-length // size) if size else 0 for length, size in zip(lengths, sizes)]
     else:
         if spec_version < 2:
-            raise FormatError(
+            raise _bad_grid(
                 "Non-regular chunk grids are not supported in icechunk format version 1. "
-                "Please use spec_version=2 or higher.",
-                kind=ErrorKind.UNSUPPORTED_OPERATION_FOR_VERSION,
+                "Please use spec_version=2 or higher."
             )
         axes = _required(configuration, "chunk_shapes")
         if not isinstance(axes, list):
