@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -12,6 +13,7 @@ import zarr
 import icechunk
 from icechunk import (
     AlreadyExistsError,
+    CompressionConfig,
     ConflictError,
     InvalidInputError,
     ReadOnlyError,
@@ -26,6 +28,7 @@ from icechunk import (
     SpecVersion,
     Storage,
     StorageError,
+    local_filesystem_storage,
 )
 from icechunk.abc import Capabilities
 
@@ -169,6 +172,26 @@ class TestConfig:
         with raises(ConflictError, "config-updated", "config was updated by other session"):
             other.save_config()
         assert Repository.open(storage).config.inline_chunk_threshold_bytes == 9
+
+    def test_a_repository_that_is_gone(self, tmp_path: Path, raises: Raises) -> None:
+        repo = Repository.create(local_filesystem_storage(str(tmp_path / "repo")))
+        session = repo.writable_session("main")
+        zarr.create_group(session.store)
+        shutil.rmtree(tmp_path / "repo")
+        gone = (RepositoryNotFoundError, "repository-not-found")
+        for work in (repo.list_branches, repo.ops_log, lambda: repo.create_branch("b", INITIAL)):
+            with raises(*gone, "the repository doesn't exist"):
+                work()
+        with raises(*gone, "session error: the repository doesn't exist"):
+            session.commit("no")
+
+    def test_a_compression_level_beyond_the_last_is_the_last(
+        self, storage: Storage, spec_version: int
+    ) -> None:
+        config = RepositoryConfig(compression=CompressionConfig(level=255))
+        repo = Repository.create(storage, config, spec_version=spec_version)
+        commit_group(repo, "a")
+        assert len(list(repo.ancestry(branch="main"))) == 2
 
     def test_the_configuration_of_a_handle_is_a_copy(self, repo: Repository) -> None:
         repo.config.inline_chunk_threshold_bytes = 3

@@ -154,6 +154,8 @@ def _decompressor() -> zstandard.ZstdDecompressor:
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:
+    # More than there is means as much as there is, as for the reference.
+    level = min(level, zstandard.MAX_COMPRESSION_LEVEL)
     if getattr(_contexts, "level", None) != level:
         _contexts.compressor = zstandard.ZstdCompressor(level=level)
         _contexts.level = level

@@ -208,7 +208,9 @@ def compress_locations(
         return None  # too little, or too little alike
     # Longer ones could not be read back.
     fits = locations.lengths <= MAX_LOCATION_BYTES
-    compressor = zstandard.ZstdCompressor(level=config.level, dict_data=dictionary)
+    compressor = zstandard.ZstdCompressor(
+        level=min(config.level, zstandard.MAX_COMPRESSION_LEVEL), dict_data=dictionary
+    )
     compress = compressor.compress
     texts = [compress(text) if fit else text for text, fit in zip(locations, fits.tolist(), strict=True)]
     return dictionary.as_bytes(), ByteStrings.of(texts), fits

@@ -38,6 +38,7 @@ from icechunk.errors import (
     InvalidInputError,
     ObjectNotFoundError,
     ReadOnlyError,
+    RepositoryNotFoundError,
 )
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _is_ours(repo_file: RepoFile, info: RepoInfo) -> bool:
     """Tell whether the repository that is there is the one that we tried to make."""
     try:
         there = repo_file.load()
-    except ObjectNotFoundError:
+    except RepositoryNotFoundError:
         # Not there; and should it still arrive, it is the same.
         return not isinstance(repo_file.create(info), LostRace) or _is_ours(repo_file, info)
     # Others may have gone on from it: its root still is our root.

@@ -8,12 +8,18 @@ from icechunk.errors import (
     ConflictError,
     ErrorKind,
     RefNotFoundError,
+    RepositoryNotFoundError,
     SessionStateError,
     SnapshotNotFoundError,
 )
 
 if TYPE_CHECKING:
     from icechunk._engine.format.ids import SnapshotId
+
+
+def repository_not_found() -> RepositoryNotFoundError:
+    """Make the error for a place where no repository is, or is any more."""
+    return RepositoryNotFoundError("the repository doesn't exist", kind=ErrorKind.REPOSITORY_NOT_FOUND)
 
 
 def ref_not_found(name: str) -> RefNotFoundError:

@@ -23,6 +23,7 @@ from icechunk._engine.format.layout import REPO_PATH, backup_name, backup_path
 from icechunk._engine.format.repo_info import RepoInfo
 from icechunk._engine.format.repo_info_records import ONLINE, StatusRecord
 from icechunk._engine.repository.ops_log import read_ops_log
+from icechunk._engine.repository.ref_errors import repository_not_found
 from icechunk.abc.storage import (
     NOT_YET_CREATED,
     UNCHANGED,
@@ -32,7 +33,7 @@ from icechunk.abc.storage import (
     PutOutcome,
     Version,
 )
-from icechunk.errors import ConflictError, ErrorKind, ReadOnlyError
+from icechunk.errors import ConflictError, ErrorKind, ObjectNotFoundError, ReadOnlyError
 
 if TYPE_CHECKING:
     from icechunk._values.effective import EffectiveSettings
@@ -83,7 +84,7 @@ class RepoFile:
 
         Raises
         ------
-        ObjectNotFoundError
+        RepositoryNotFoundError
             There is none.
         """
         return self._revalidated().info
@@ -94,12 +95,15 @@ class RepoFile:
 
     def _revalidated(self) -> _Known:
         known = self._known
-        fetched = self._assets.backend.get(REPO_PATH, unless=None if known is None else known.version)
-        if fetched is UNCHANGED:
-            if known is None:  # the backend breaks its contract: ask again, without a condition
+        try:
+            fetched = self._assets.backend.get(REPO_PATH, unless=None if known is None else known.version)
+            if fetched is UNCHANGED:
+                if known is not None:
+                    return known
+                # The backend breaks its contract: ask again, without a condition.
                 fetched = self._assets.backend.fetch(REPO_PATH)
-            else:
-                return known
+        except ObjectNotFoundError:
+            raise repository_not_found() from None
         return self._remember(fetched.data, fetched.version)
 
     def remember(self, data: bytes | memoryview, version: Version | None) -> RepoInfo:

@@ -19,7 +19,7 @@ from icechunk._engine.repository.opening import (
     create_v2,
     find_repository,
 )
-from icechunk._engine.repository.ref_errors import branch_not_found
+from icechunk._engine.repository.ref_errors import branch_not_found, repository_not_found
 from icechunk._engine.repository.repo_file import RepoFile
 from icechunk._engine.session.kinds import SessionKind
 from icechunk._engine.session.session import EngineSession
@@ -110,7 +110,7 @@ class EngineRepository:
         """
         found, assets = _find(location, config)
         if found is None:
-            raise RepositoryNotFoundError("the repository doesn't exist", kind=ErrorKind.REPOSITORY_NOT_FOUND)
+            raise repository_not_found()
         repo_file = RepoFile(assets)
         document = _persisted(found, repo_file)
         merged = _resolved(location, document, config)
@@ -165,7 +165,7 @@ class EngineRepository:
         """
         found, assets = _find(location, None)
         if found is None:
-            raise RepositoryNotFoundError("the repository doesn't exist", kind=ErrorKind.REPOSITORY_NOT_FOUND)
+            raise repository_not_found()
         document = _persisted(found, RepoFile(assets))
         return None if document is None else config_from_document(document)
 

@@ -42,6 +42,7 @@ from icechunk.errors import (
     IcechunkError,
     ReadOnlyError,
     RefNotFoundError,
+    RepositoryNotFoundError,
     SessionStateError,
 )
 
@@ -178,7 +179,7 @@ def _published(
         publish(publication)
     except ConflictError:
         raise
-    except (ReadOnlyError, RefNotFoundError, SessionStateError) as error:
+    except (ReadOnlyError, RefNotFoundError, RepositoryNotFoundError, SessionStateError) as error:
         raise type(error)(f"session error: {error.message}", kind=error.kind) from None
     except BaseException as error:
         # Ctrl-C, or storage that fails for good after its answer was lost: the history knows.
