@@ -378,11 +378,7 @@ class HistoryV1:
     # -- configuration ----------------------------------------------------------------------------
 
     def save_config_document(self, document: Mapping[str, JsonValue]) -> None:
-        """Persist the configuration, if nobody has since this handle read it.
-
-        The handle keeps the version that it had when it was opened: a second call on the same
-        handle is a conflict too, as with the reference.
-        """
+        """Persist the configuration, if nobody else has since this handle read or wrote it."""
         data = encode_yaml(document)
         backend = self._assets.backend
         outcome: PutOutcome
@@ -405,9 +401,13 @@ class HistoryV1:
                 content_type=_YAML,
             )
         if isinstance(outcome, Landed):
+            self._config_version = outcome.version
             return
-        if not isinstance(outcome, LostRace) and self._holds(CONFIG_PATH, data):
-            return
+        if not isinstance(outcome, LostRace):
+            version = self._version_of(CONFIG_PATH, data)
+            if version is not None:
+                self._config_version = version
+                return
         raise ConflictError(message="config was updated by other session", kind=ErrorKind.CONFIG_UPDATED)
 
     # -- what only spec 2 has ---------------------------------------------------------------------
@@ -439,11 +439,13 @@ class HistoryV1:
             return False
         return True
 
-    def _holds(self, path: str, data: bytes) -> bool:
+    def _version_of(self, path: str, data: bytes) -> Version | None:
+        """Return the version of an object if it is there and holds just `data`."""
         try:
-            return self._assets.backend.fetch(path).data == data
+            found, version = self._assets.backend.fetch(path)
         except ObjectNotFoundError:
-            return False
+            return None
+        return (version or Version("")) if found == data else None
 
     def _create_ref(self, path: str, id: SnapshotId) -> bool:
         """Write a ref if there is none; tell whether it is ours that is there now."""
@@ -454,7 +456,7 @@ class HistoryV1:
         if isinstance(outcome, (Landed, LostRace)):
             return isinstance(outcome, Landed)
         # Ours, or another's that says the same: no difference can be seen.
-        if self._holds(path, data):
+        if self._version_of(path, data) is not None:
             return True
         if self._exists(path):
             return False
