@@ -15,7 +15,7 @@ import pytest
 import icechunk
 from icechunk._values.enums import ChunkType, RepoAvailability, SessionMode, SpecVersion
 from icechunk._values.history import moment
-from icechunk._values.records import NamedInt
+from icechunk._values.records import Named
 from icechunk._values.repository_state import FeatureFlag, RepoStatus
 from icechunk._values.summaries import ChunkStorageStats, StorageObjectInfo
 from icechunk.conflicts import Conflict, ConflictType, VersionSelection
@@ -305,10 +305,57 @@ def test_stats_can_be_added() -> None:
         (VersionSelection.UseOurs, 1, "VersionSelection.UseOurs"),
     ],
 )
-def test_enumerations_are_numbers_with_names(member: NamedInt, number: int, shown: str) -> None:
-    assert member == number
+def test_enumerations_are_names_with_numbers(member: Named, number: int, shown: str) -> None:
+    assert int(member) == member.value == number
     assert repr(member) == str(member) == f"{member}" == shown
     assert pickle.loads(pickle.dumps(member)) is member
+    assert copy.deepcopy(member) is member
+
+
+ENUMERATIONS: list[type[Named]] = [
+    SpecVersion,
+    ChunkType,
+    SessionMode,
+    RepoAvailability,
+    ConflictType,
+    VersionSelection,
+    icechunk.ChecksumAlgorithm,
+    icechunk.CompressionAlgorithm,
+]
+
+
+@pytest.mark.parametrize("enumeration", ENUMERATIONS)
+def test_members_of_enumerations_are_true_and_equal_to_no_other_member(enumeration: type[Named]) -> None:
+    everything = [member for each in ENUMERATIONS for member in each]
+    for member in enumeration:
+        assert bool(member)
+        assert [other for other in everything if member == other or other == member] == [member]
+    assert len(set(everything)) == len(everything)
+
+
+@pytest.mark.parametrize("enumeration", ENUMERATIONS)
+def test_members_of_some_enumerations_are_equal_to_their_numbers(enumeration: type[Named]) -> None:
+    are_equal = enumeration not in (SessionMode, ConflictType, VersionSelection)
+    for member in enumeration:
+        for number in (member.value, np.uint8(member.value)):
+            assert bool(member == number) is bool(number == member) is are_equal
+            assert bool(member != number) is (not are_equal)
+            assert (number in {member}) is are_equal
+        assert member not in (member.value + 100, member.name, None)
+
+
+@pytest.mark.parametrize("enumeration", ENUMERATIONS)
+def test_only_versions_have_an_order(enumeration: type[Named]) -> None:
+    first: Any = next(iter(enumeration))
+    if enumeration is SpecVersion:
+        assert first <= first.value < 2
+    else:
+        with pytest.raises(TypeError, match="not supported between"):
+            first < first  # noqa: B015, PLR0124
+
+
+def test_kinds_of_chunks_can_be_found_in_an_array_of_numbers() -> None:
+    assert (np.array([0, 1, 3, 1]) == ChunkType.native).tolist() == [False, True, False, True]
 
 
 def test_versions_are_ordered() -> None:

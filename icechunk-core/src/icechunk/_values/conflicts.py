@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING
 
-from icechunk._values.records import Info, NamedInt
+from icechunk._values.records import Info, Named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Conflict", "ConflictType", "VersionSelection"]
 
 
-class ConflictType(NamedInt):
+class ConflictType(Named):
     """How two changes do not fit together.
 
     Those from 100 on are ours: the reference sees no conflict there.
@@ -61,7 +61,7 @@ class ConflictType(NamedInt):
         return words.strip().capitalize()
 
 
-class VersionSelection(NamedInt):
+class VersionSelection(Named):
     """Whose version of a chunk is kept when both sides have written it."""
 
     __module__ = "icechunk"

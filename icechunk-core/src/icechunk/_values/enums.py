@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from enum import unique
 
-from icechunk._values.records import NamedInt
+from icechunk._values.records import Named, NamedInt
 
 __all__ = ["ChunkType", "RepoAvailability", "SessionMode", "SpecVersion"]
 
 
 @unique
-class SpecVersion(NamedInt):
-    """A version of the Icechunk format."""
+class SpecVersion(int, Named):
+    """A version of the Icechunk format: a number, as versions are compared and ordered."""
 
     __module__ = "icechunk"
 
@@ -43,7 +43,7 @@ class ChunkType(NamedInt):
 
 
 @unique
-class SessionMode(NamedInt):
+class SessionMode(Named):
     """What a session may do."""
 
     __module__ = "icechunk"

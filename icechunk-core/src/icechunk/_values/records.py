@@ -1,14 +1,15 @@
 """What value classes have in common: comparing, hashing, copying, pickling and being shown.
 
-`Frozen` values never change; `Info` is frozen and tells a fact about a repository; `NamedInt` is an
-enumeration. What a user can change is in `icechunk._values.settings`.
+`Frozen` values never change; `Info` is frozen and tells a fact about a repository; `Named` and `NamedInt`
+are enumerations. What a user can change is in `icechunk._values.settings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from enum import Enum, EnumType, IntEnum
+from enum import Enum, EnumType
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from icechunk._display.blocks import Block
@@ -19,7 +20,7 @@ _F = TypeVar("_F", bound="Frozen")
 
 _C = TypeVar("_C", bound=type)
 
-__all__ = ["Frozen", "Info", "NamedInt", "aware", "public_name", "variant"]
+__all__ = ["Frozen", "Info", "Named", "NamedInt", "aware", "public_name", "variant"]
 
 
 class _Listed(EnumType):
@@ -30,8 +31,15 @@ class _Listed(EnumType):
         return [*super().__dir__(), *functions]
 
 
-class NamedInt(IntEnum, metaclass=_Listed):
-    """An enumeration whose members are numbers in files, and names to people."""
+class Named(Enum, metaclass=_Listed):
+    """An enumeration whose members are names to people, and have a number that `int` gives.
+
+    It is no `IntEnum`: there, members of two enumerations with one number are equal, and the member with
+    the number 0 is false.
+    """
+
+    def __int__(self) -> int:
+        return int(self.value)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}.{self.name}"
@@ -40,6 +48,18 @@ class NamedInt(IntEnum, metaclass=_Listed):
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
+
+
+class NamedInt(Named):
+    """An enumeration whose members are equal to their numbers too, but to no other enumeration's members."""
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Named) or not isinstance(other, Integral):
+            return NotImplemented
+        return bool(self.value == other)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
 
 class Frozen:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._display.literals import call_text, quoted
-from icechunk._values.records import NamedInt, public_name
+from icechunk._values.records import Named, public_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ def value_text(value: object) -> str:
     """Give the expression for a value of a field."""
     if isinstance(value, str):
         return quoted(value)
-    if isinstance(value, NamedInt):
+    if isinstance(value, Named):
         return public_name(type(value)) + "." + value.name
     return repr(value)
 
@@ -161,4 +161,4 @@ def _effective_text(value: Any, default: Any) -> str | Block:
         nested: Block = block()
         return nested
     mark = " (default)" if value is None and default is not None else ""
-    return (shown.name if isinstance(shown, NamedInt) else value_text(shown)) + mark
+    return (shown.name if isinstance(shown, Named) else value_text(shown)) + mark
