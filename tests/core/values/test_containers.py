@@ -88,7 +88,7 @@ def test_a_container_replaces_those_of_the_same_prefix_or_name() -> None:
         config.set_virtual_chunk_container(VirtualChunkContainer(prefix, s3, name))
     containers = config.virtual_chunk_containers or {}
     assert {prefix: each.name for prefix, each in containers.items()} == {"s3://b/": "m", "s3://c/": None}
-    assert config.get_virtual_chunk_container("s3://b/") is containers["s3://b/"]
+    assert config.get_virtual_chunk_container("s3://b/") == containers["s3://b/"]
     assert config.get_virtual_chunk_container("m") is None
     config.clear_virtual_chunk_containers()
     assert config.virtual_chunk_containers == {}
@@ -102,6 +102,17 @@ def test_the_dict_of_containers_is_a_copy() -> None:
     assert containers is not None
     containers["s3://a/"] = VirtualChunkContainer("s3://a/", s3)
     assert config.virtual_chunk_containers == {}
+
+
+def test_containers_of_a_configuration_are_changed_by_setting_them_only() -> None:
+    given = VirtualChunkContainer("s3://a/", s3)
+    config = RepositoryConfig(virtual_chunk_containers={"s3://a/": given})
+    config.set_virtual_chunk_container(other := VirtualChunkContainer("s3://b/", s3))
+    by_prefix = config.virtual_chunk_containers or {}
+    for container in (given, other, config.get_virtual_chunk_container("s3://a/"), by_prefix["s3://b/"]):
+        assert container is not None
+        container.name = "changed"
+    assert [each.name for each in (config.virtual_chunk_containers or {}).values()] == [None, None]
 
 
 def test_a_spec_checks_its_numbers_and_times() -> None:

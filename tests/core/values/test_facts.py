@@ -50,10 +50,11 @@ def every_fact() -> list[Any]:
         UpdateType.NewCommit("main", "X"),
         RepoStatus(RepoAvailability.online, NOON),
         FeatureFlag._of(4, "create_tag", default_enabled=True, setting=None),
-        GCSummary(bytes_deleted=3),
+        GCSummary(bytes_deleted=3, delete_errors=["no"], skipped_phases=["chunks"]),
         ChunkStorageStats(native_bytes=1),
         StorageObjectInfo._of("repo", size_bytes=5, created_at=NOON),
         Conflict(ConflictType.ChunkDoubleUpdate, "/a", [[0, 1]]),
+        icechunk.VirtualChunkSpec([0, 1], "s3://a/b", 0, 10),
     ]
 
 
@@ -152,6 +153,21 @@ Nodes moved/renamed:
     assert Diff().is_empty()
     assert str(Diff()) == ""
     assert "12 chunks" in diff._repr_html_()
+
+
+def mutable_parts(fact: Any) -> list[Any]:
+    parts = [getattr(fact, name) for name in dir(fact) if not name.startswith("_")]
+    return [part for part in parts if isinstance(part, list | set | dict)]
+
+
+@pytest.mark.parametrize("index", range(len(every_fact())))
+def test_what_a_fact_hands_out_is_a_copy(index: int) -> None:
+    fact, same = every_fact()[index], every_fact()[index]
+    for part in mutable_parts(fact):
+        part.clear() if part else part.add("/x") if isinstance(part, set) else None
+    if isinstance(fact, Conflict) and fact.conflicted_chunks:
+        fact.conflicted_chunks[0].append(7)
+    assert fact == same
 
 
 def test_sections_of_a_diff_come_in_their_order() -> None:

@@ -110,3 +110,14 @@ def test_edges_cover_the_array_without_overlap(
     for axis, count in zip(edges, num_chunks, strict=True):
         assert (axis[0], axis[-1]) == (0, count)
         assert count == 0 or list(axis) == sorted(set(axis))
+
+
+def test_rules_are_changed_by_assigning_them_only() -> None:
+    rules = [(S.AnyArray(), [(D.Any(), 4)])]
+    splitting = ManifestSplittingConfig(rules)
+    for seen in (rules, splitting.split_sizes or []):
+        seen[0][1].append((D.Axis(0), 2))
+        seen.append((S.path_matches("a"), []))
+    assert splitting.split_sizes == [(S.AnyArray(), [(D.Any(), 4)])]
+    splitting.split_sizes = [(S.AnyArray(), [])]
+    assert splitting.split_sizes == [(S.AnyArray(), [])]

@@ -416,7 +416,7 @@ def test_effective_settings_are_what_is_set(config: RepositoryConfig) -> None:
 def test_generated_containers_can_be_used(container: VirtualChunkContainer) -> None:
     config = RepositoryConfig()
     config.set_virtual_chunk_container(container)
-    assert config.get_virtual_chunk_container(container.url_prefix) is container
+    assert config.get_virtual_chunk_container(container.url_prefix) == container
 
 
 def test_every_class_of_settings_is_public_under_its_own_name() -> None:

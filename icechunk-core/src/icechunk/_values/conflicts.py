@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING
 
-from icechunk._values.records import Info, Named
+from icechunk._values.records import Copied, Info, Named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,14 +84,16 @@ class Conflict(Info):
         For conflicts of chunks, their coordinates.
     """
 
-    __slots__ = ("conflict_type", "path", "conflicted_chunks")
+    __slots__ = ("conflict_type", "path", "_conflicted_chunks")
     __module__ = "icechunk"
     __hash__ = None  # type: ignore[assignment]  # holds lists
     _title = "icechunk.conflicts.Conflict"
 
     conflict_type: ConflictType
     path: str
-    conflicted_chunks: list[list[int]] | None
+    conflicted_chunks = Copied[list[list[int]] | None](
+        lambda chunks: None if chunks is None else [list(chunk) for chunk in chunks]
+    )
 
     def __init__(
         self,
@@ -99,5 +101,5 @@ class Conflict(Info):
         path: str,
         conflicted_chunks: Iterable[Sequence[int]] | None = None,
     ) -> None:
-        chunks = None if conflicted_chunks is None else [list(chunk) for chunk in conflicted_chunks]
+        chunks = None if conflicted_chunks is None else tuple([tuple(chunk) for chunk in conflicted_chunks])
         self._fill(conflict_type, path, chunks)

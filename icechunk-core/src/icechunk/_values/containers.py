@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from icechunk._values.checks import instance, required, text, unsigned
 from icechunk._values.object_stores import ObjectStoreConfig
-from icechunk._values.records import Frozen, aware
+from icechunk._values.records import Copied, Frozen, aware
 from icechunk._values.settings import Field, Settings
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class VirtualChunkSpec(Frozen):
     """
 
     __slots__ = (
-        "index",
+        "_index",
         "location",
         "offset",
         "length",
@@ -90,7 +90,7 @@ class VirtualChunkSpec(Frozen):
     __module__ = "icechunk.virtual"
     __hash__ = None  # type: ignore[assignment]  # holds a list
 
-    index: list[int]
+    index = Copied[list[int]](list)
     location: str
     offset: int
     length: int
@@ -107,7 +107,7 @@ class VirtualChunkSpec(Frozen):
         last_updated_at_checksum: datetime | None = None,
     ) -> None:
         self._fill(
-            [_u32("index", coordinate) for coordinate in index],
+            tuple([_u32("index", coordinate) for coordinate in index]),
             _text("location", location),
             _u64("offset", offset),
             _u64("length", length),

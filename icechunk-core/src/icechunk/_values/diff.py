@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
-from icechunk._values.records import Frozen
+from icechunk._values.records import Copied, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,26 +39,26 @@ class Diff(Frozen):
     """
 
     __slots__ = (
-        "new_groups",
-        "new_arrays",
-        "deleted_groups",
-        "deleted_arrays",
-        "updated_groups",
-        "updated_arrays",
+        "_new_groups",
+        "_new_arrays",
+        "_deleted_groups",
+        "_deleted_arrays",
+        "_updated_groups",
+        "_updated_arrays",
         "_chunk_rows",
-        "moved_nodes",
+        "_moved_nodes",
     )
     __module__ = "icechunk"
     __hash__ = None  # type: ignore[assignment]  # holds sets
 
-    new_groups: set[str]
-    new_arrays: set[str]
-    deleted_groups: set[str]
-    deleted_arrays: set[str]
-    updated_groups: set[str]
-    updated_arrays: set[str]
+    new_groups = Copied[set[str]](set)
+    new_arrays = Copied[set[str]](set)
+    deleted_groups = Copied[set[str]](set)
+    deleted_arrays = Copied[set[str]](set)
+    updated_groups = Copied[set[str]](set)
+    updated_arrays = Copied[set[str]](set)
+    moved_nodes = Copied[list[tuple[str, str]]](list)
     _chunk_rows: dict[str, Rows]
-    moved_nodes: list[tuple[str, str]]
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Diff(Frozen):
         fields: list[tuple[str, str | Block]] = [
             (name, "\n".join(sorted(getattr(self, name))) or "none")
             for name in self._field_names()
-            if name not in {"_chunk_rows", "moved_nodes"}
+            if name not in {"chunk_rows", "moved_nodes"}
         ]
         chunks = [
             (path, f"{len(rows)} chunk{'' if len(rows) == 1 else 's'}")

@@ -81,6 +81,10 @@ def _split_sizes(_name: str, value: Any) -> SplitSizes | None:
     ]
 
 
+def _copied(rules: SplitSizes | None) -> SplitSizes | None:
+    return None if rules is None else [(condition, list(sizes)) for condition, sizes in rules]
+
+
 class ManifestSplittingConfig(Settings):
     """How the refs of large arrays are distributed over several manifests.
 
@@ -94,7 +98,7 @@ class ManifestSplittingConfig(Settings):
     __slots__ = ()
     __module__ = "icechunk.config"
 
-    split_sizes = Field(_split_sizes)
+    split_sizes = Field(_split_sizes, copied=_copied)
 
     def __init__(
         self,

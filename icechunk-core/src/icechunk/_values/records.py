@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum, EnumType
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
@@ -20,7 +20,9 @@ _F = TypeVar("_F", bound="Frozen")
 
 _C = TypeVar("_C", bound=type)
 
-__all__ = ["Frozen", "Info", "Named", "NamedInt", "aware", "public_name", "variant"]
+_T = TypeVar("_T")
+
+__all__ = ["Copied", "Frozen", "Info", "Named", "NamedInt", "aware", "public_name", "variant"]
 
 
 class _Listed(EnumType):
@@ -62,20 +64,51 @@ class NamedInt(Named):
         return hash(self.value)
 
 
+class Copied(Generic[_T]):
+    """An attribute of a frozen value that can itself be changed, a list for example.
+
+    The slot of the same name with an underscore keeps what is never changed; whoever asks for the attribute
+    gets a copy that is theirs.
+
+    Parameters
+    ----------
+    copied
+        Makes the copy.
+    """
+
+    __slots__ = ("_copied", "_slot")
+
+    def __init__(self, copied: Callable[[Any], _T]) -> None:
+        self._copied = copied
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._slot = f"_{name}"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> _T: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | _T:
+        return self if instance is None else self._copied(getattr(instance, self._slot))
+
+
 class Frozen:
-    """An immutable value. Its fields are its slots, in the order in which they are shown."""
+    """An immutable value. Its fields are its slots, in the order in which they are shown.
+
+    The field of a slot that begins with an underscore is `Copied`, and has none.
+    """
 
     __slots__: ClassVar[tuple[str, ...]] = ()
 
     def _fill(self, *values: object) -> None:
-        for name, value in zip(self._field_names(), values, strict=True):
+        for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
     def _field_names(self) -> tuple[str, ...]:
-        return self.__slots__
+        return tuple([name.removeprefix("_") for name in self.__slots__])
 
     def _contents(self) -> tuple[object, ...]:
-        return tuple([getattr(self, name) for name in self._field_names()])
+        return tuple([getattr(self, name) for name in self.__slots__])
 
     # Hidden from type checkers, which would otherwise let any attribute be assigned.
     if not TYPE_CHECKING:

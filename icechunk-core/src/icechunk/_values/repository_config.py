@@ -195,7 +195,7 @@ class RepositoryConfig(Settings):
             None
             if virtual_chunk_containers is None
             else {
-                _prefix("url_prefix", prefix): _container("container", container)
+                _prefix("url_prefix", prefix): copy.copy(_container("container", container))
                 for prefix, container in virtual_chunk_containers.items()
             }
         )
@@ -213,13 +213,18 @@ class RepositoryConfig(Settings):
 
     @property
     def virtual_chunk_containers(self) -> dict[str, VirtualChunkContainer] | None:
-        """Where virtual chunks may be, by URL prefix. A new dict with every call."""
+        """Where virtual chunks may be, by URL prefix. New objects with every call."""
         containers: dict[str, VirtualChunkContainer] | None = self._values["virtual_chunk_containers"]
-        return None if containers is None else dict(containers)
+        return (
+            None
+            if containers is None
+            else {prefix: copy.copy(container) for prefix, container in containers.items()}
+        )
 
     def get_virtual_chunk_container(self, name: str) -> VirtualChunkContainer | None:
-        """Return the container of a URL prefix, which is what `name` is here."""
-        return (self._values["virtual_chunk_containers"] or {}).get(name)
+        """Return a copy of the container of a URL prefix, which is what `name` is here."""
+        container: VirtualChunkContainer | None = (self._values["virtual_chunk_containers"] or {}).get(name)
+        return copy.copy(container)
 
     def set_virtual_chunk_container(self, cont: VirtualChunkContainer) -> None:
         """Add a container. It replaces those of the same URL prefix or the same name.
@@ -236,7 +241,7 @@ class RepositoryConfig(Settings):
             for prefix, other in containers.items()
             if cont.name is None or other.name != cont.name
         }
-        kept[cont.url_prefix] = cont
+        kept[cont.url_prefix] = copy.copy(cont)
         self._values["virtual_chunk_containers"] = kept
 
     def clear_virtual_chunk_containers(self) -> None:

@@ -42,14 +42,23 @@ class Field(Generic[T]):
         settings is a nested default, shown in full.
     merges
         Whether `Settings.merge` goes into the field. Otherwise the other's value replaces ours whole.
+    copied
+        Copies values that are changed by other means than an assignment, a list for example. Whoever
+        reads the field gets a copy.
     """
 
-    __slots__ = ("_check", "_default", "merges", "name")
+    __slots__ = ("_check", "_copied", "_default", "merges", "name")
 
     def __init__(
-        self, check: Check[T], *, default: T | Callable[[], T] | None = None, merges: bool = False
+        self,
+        check: Check[T],
+        *,
+        default: T | Callable[[], T] | None = None,
+        merges: bool = False,
+        copied: Callable[[T], T] | None = None,
     ) -> None:
         self._check = check
+        self._copied = copied
         self._default = default
         self.merges = merges
         self.name = ""
@@ -65,7 +74,7 @@ class Field(Generic[T]):
         if instance is None:
             return self
         value: T = instance._values[self.name]
-        return value
+        return value if self._copied is None else self._copied(value)
 
     def __set__(self, instance: Settings, value: T) -> None:
         instance._values[self.name] = self._check(self.name, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icechunk._values.records import Info
+from icechunk._values.records import Copied, Info
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,11 +25,11 @@ class GCSummary(Info):
         "transaction_logs_deleted",
         "objects_failed_to_delete",
         "throttled_batches",
-        "delete_errors",
-        "skipped_phases",
+        "_delete_errors",
+        "_skipped_phases",
     )
     __module__ = "icechunk.ops"
-    __hash__ = None  # type: ignore[assignment]  # holds lists
+    __hash__ = None  # type: ignore[assignment]  # as in the API that we follow
 
     bytes_deleted: int
     chunks_deleted: int
@@ -39,8 +39,8 @@ class GCSummary(Info):
     transaction_logs_deleted: int
     objects_failed_to_delete: int
     throttled_batches: int
-    delete_errors: list[str]
-    skipped_phases: list[str]
+    delete_errors = Copied[list[str]](list)
+    skipped_phases = Copied[list[str]](list)
 
     def __init__(
         self,
@@ -65,8 +65,8 @@ class GCSummary(Info):
             transaction_logs_deleted,
             objects_failed_to_delete,
             throttled_batches,
-            list(delete_errors),
-            list(skipped_phases),
+            tuple(delete_errors),
+            tuple(skipped_phases),
         )
 
 

@@ -281,6 +281,9 @@ class Update(Info):
     def _field_names(self) -> tuple[str, ...]:
         return ("kind", "updated_at", "backup_path")
 
+    def _contents(self) -> tuple[object, ...]:
+        return self.kind, self.updated_at, self.backup_path
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _update, (self.kind, self._facts.updated_at, self.backup_path)
 
