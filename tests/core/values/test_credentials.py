@@ -195,3 +195,13 @@ def test_an_attribution_as_text() -> None:
         'icechunk.Attribution(\n    client="a/1",\n    workload="w",\n    principal=None,\n)'
     )
     assert str(attribution) == '<icechunk.Attribution>\nclient: "a/1"\nworkload: "w"\nprincipal: None\n'
+
+
+def test_credentials_can_be_hashed_also_while_they_change() -> None:
+    keys = fresh_keys()
+    for make in (lambda: keys, fresh_token, fresh_key, lambda: Credentials.S3(S3Credentials.Static(keys))):
+        assert len({make(), make()}) == 1
+    known = {keys}
+    keys.session_token = None
+    assert keys in known
+    assert fresh_keys() not in known

@@ -70,6 +70,23 @@ def test_facts_compare_copy_and_pickle_and_cannot_be_changed(index: int) -> None
         setattr(fact, name, 1)
 
 
+@pytest.mark.parametrize("index", range(len(every_fact())))
+def test_facts_that_can_be_hashed_there_can_be_hashed(index: int) -> None:
+    fact, same = every_fact()[index], every_fact()[index]
+    if isinstance(fact, SnapshotInfo | Diff | RepoStatus | GCSummary):
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(fact)
+    else:
+        assert len({fact, same}) == 1
+
+
+def test_an_update_of_any_kind_can_be_hashed() -> None:
+    def closed() -> Update:
+        return update(UpdateType.RepoStatusChanged(RepoStatus(RepoAvailability.read_only, NOON)), None)
+
+    assert len({closed(), closed(), update(UpdateType.GCRan(), "x")}) == 2
+
+
 @pytest.mark.parametrize("cls", [SnapshotInfo, ManifestFileInfo, Update, FeatureFlag, StorageObjectInfo])
 def test_what_only_the_library_knows_only_the_library_makes(cls: Any) -> None:
     with pytest.raises(TypeError, match="are made by the library"):

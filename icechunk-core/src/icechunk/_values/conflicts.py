@@ -86,7 +86,6 @@ class Conflict(Info):
 
     __slots__ = ("conflict_type", "path", "_conflicted_chunks")
     __module__ = "icechunk"
-    __hash__ = None  # type: ignore[assignment]  # holds lists
     _title = "icechunk.conflicts.Conflict"
 
     conflict_type: ConflictType

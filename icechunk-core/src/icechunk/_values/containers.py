@@ -88,7 +88,6 @@ class VirtualChunkSpec(Frozen):
         "last_updated_at_checksum",
     )
     __module__ = "icechunk.virtual"
-    __hash__ = None  # type: ignore[assignment]  # holds a list
 
     index = Copied[list[int]](list)
     location: str

@@ -74,6 +74,10 @@ class S3StaticCredentials(Settings):
         self.session_token = session_token
         self.expires_after = expires_after
 
+    def __hash__(self) -> int:  # type: ignore[override]  # other settings have none
+        # All alike: what they are equal by can change, and a hash may not.
+        return hash(type(self))
+
     def _block(self) -> Block:
         until = self.expires_after
         return Block(

@@ -250,7 +250,6 @@ class Update(Info):
 
     __slots__ = ("_facts",)
     __module__ = "icechunk.ops"
-    __hash__ = None  # type: ignore[assignment]  # as in the API that we follow
 
     _facts: UpdateFacts
 
@@ -283,6 +282,10 @@ class Update(Info):
 
     def _contents(self) -> tuple[object, ...]:
         return self.kind, self.updated_at, self.backup_path
+
+    def __hash__(self) -> int:
+        # Not all kinds can be hashed: a status cannot.
+        return hash((type(self), self._facts.updated_at, self.backup_path))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _update, (self.kind, self._facts.updated_at, self.backup_path)
