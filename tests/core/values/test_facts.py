@@ -172,6 +172,11 @@ Nodes moved/renamed:
     assert "12 chunks" in diff._repr_html_()
 
 
+def test_updated_chunks_are_sorted_by_path() -> None:
+    diff = Diff(updated_chunks={path: [[0]] for path in ("/b", "/a/b", "/a-b", "/A", "/é", "/a")})
+    assert list(diff.updated_chunks) == ["/A", "/a", "/a-b", "/a/b", "/b", "/é"]
+
+
 def mutable_parts(fact: Any) -> list[Any]:
     parts = [getattr(fact, name) for name in dir(fact) if not name.startswith("_")]
     return [part for part in parts if isinstance(part, list | set | dict)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from icechunk._display.blocks import Block
@@ -34,6 +35,7 @@ class Diff(Frozen):
     updated_chunks
         For each array with chunks that were written or deleted, their coordinates, sorted. Arrays of
         shape (number of chunks, number of dimensions) are welcome: they become lists when somebody asks.
+        The paths may come in any order.
     moved_nodes
         Where from and where to, in the order of the moves.
     """
@@ -79,13 +81,13 @@ class Diff(Frozen):
             set(deleted_arrays),
             set(updated_groups),
             set(updated_arrays),
-            dict(updated_chunks or {}),
+            dict(sorted((updated_chunks or {}).items(), key=itemgetter(0))),
             list(moved_nodes),
         )
 
     @property
     def updated_chunks(self) -> dict[str, list[list[int]]]:
-        """The coordinates of the updated chunks, by the array's path. A new dict with every call."""
+        """The coordinates of the updated chunks, by the array's path, sorted. A new dict with every call."""
         return {path: _listed(rows) for path, rows in self._chunk_rows.items()}
 
     def is_empty(self) -> bool:
@@ -119,7 +121,7 @@ class Diff(Frozen):
                 lines += [f"{title}:", *(f"    {path}" for path in sorted(paths)), ""]
         if self._chunk_rows:
             lines.append("Chunks updated:")
-            for path, rows in sorted(self._chunk_rows.items()):
+            for path, rows in self._chunk_rows.items():
                 lines.append(f"    {path}:")
                 # A solver may have left none; then there is an empty line.
                 lines += [f"        {row}" for row in _listed(rows[:_MAX_CHUNKS_SHOWN])] or [""]
@@ -138,7 +140,7 @@ class Diff(Frozen):
         ]
         chunks = [
             (path, f"{len(rows)} chunk{'' if len(rows) == 1 else 's'}")
-            for path, rows in sorted(self._chunk_rows.items())
+            for path, rows in self._chunk_rows.items()
         ]
         fields.append(("updated_chunks", Block(None, chunks) if chunks else "none"))
         moves = "\n".join(f"{old} -> {new}" for old, new in self.moved_nodes)
