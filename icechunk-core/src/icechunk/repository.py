@@ -242,7 +242,7 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
     def _block(self) -> Block:
         return Block(
             f"icechunk.Repository (v{self._engine.spec_version})",
-            [("storage", self.storage._block()), ("config", "<RepositoryConfig ...>")],
+            [("storage", self.storage._block()), ("config", self.config._block())],
         )
 
     def __repr__(self) -> str:

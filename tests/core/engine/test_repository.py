@@ -394,7 +394,11 @@ def test_a_repository_says_what_it_is(repo: Repository, spec_version: int) -> No
     text = repr(repo)
     assert text.startswith(f"<icechunk.Repository (v{spec_version})>\nstorage:\n    <icechunk.Storage")
     assert text.endswith("config: <RepositoryConfig ...>\n")
-    assert "icechunk-header" in repo._repr_html_()
+    html = repo._repr_html_()
+    assert "icechunk-header" in html
+    assert '<summary class="icechunk-field-name">config</summary>' in html
+    assert "inline_chunk_threshold_bytes" in html
+    assert "RepositoryConfig ..." not in html
 
 
 def test_a_handle_knows_for_whom_it_works(storage: Storage) -> None:

@@ -28,13 +28,19 @@ class Block:
         The qualified name of the object's class; None for a plain mapping inside another block.
     fields
         Names with what to show for them, in order.
+    abridged
+        What stands for the block in the text of another block that it is too long for. HTML can fold
+        it, and has it in full.
     """
 
-    __slots__ = ("fields", "title")
+    __slots__ = ("abridged", "fields", "title")
 
-    def __init__(self, title: str | None, fields: Iterable[tuple[str, str | Block]]) -> None:
+    def __init__(
+        self, title: str | None, fields: Iterable[tuple[str, str | Block]], *, abridged: str | None = None
+    ) -> None:
         self.title = title
         self.fields = tuple(fields)
+        self.abridged = abridged
 
     def text(self) -> str:
         """One line for the title and for each value; what needs more lines is indented under its name."""
@@ -42,7 +48,10 @@ class Block:
 
     def _lines(self) -> list[str]:
         lines = [] if self.title is None else [f"<{self.title}>"]
-        for name, value in self.fields:
+        for name, shown in self.fields:
+            value = shown
+            if isinstance(value, Block) and value.abridged is not None:
+                value = value.abridged
             if isinstance(value, Block):
                 below = value._lines()
             elif "\n" in value:

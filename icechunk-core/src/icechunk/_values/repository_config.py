@@ -284,7 +284,8 @@ class RepositoryConfig(Settings):
         shown: str | Block = repr(containers)
         if containers:
             shown = Block(None, [(prefix, each._block()) for prefix, each in containers.items()])
-        return Block(block.title, (*block.fields, ("virtual_chunk_containers", shown)))
+        fields = (*block.fields, ("virtual_chunk_containers", shown))
+        return Block(block.title, fields, abridged=f"<{type(self).__name__} ...>")
 
     def __repr__(self) -> str:
         containers = self._values["virtual_chunk_containers"]
