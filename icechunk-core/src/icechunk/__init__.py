@@ -331,7 +331,12 @@ def __getattr__(name: str) -> Any:
         value = globals()[name] = getattr(import_module(f"icechunk.{home}"), name)
         return value
     if name in _MODULES:
-        return import_module(f"icechunk.{name}")
+        try:
+            return import_module(f"icechunk.{name}")
+        except ImportError as error:
+            # `hasattr` and `inspect.getmembers` know no other way to say that a name is not there. An
+            # import statement does not end here, and gives the error itself.
+            raise AttributeError(f"module 'icechunk' has no attribute {name!r}: {error}") from error
     raise AttributeError(f"module 'icechunk' has no attribute {name!r}")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -41,6 +43,36 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 def test_modules_are_attributes() -> None:
     assert icechunk.storage.in_memory_storage is icechunk.in_memory_storage
+
+
+def test_a_module_that_cannot_be_imported_is_no_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> NoReturn:
+        raise icechunk.MissingPluginError(f"no plugin provides {name}; to install it: pip install it")
+
+    monkeypatch.setattr(icechunk, "import_module", missing)
+    monkeypatch.delattr(icechunk, "xarray", raising=False)
+    assert not hasattr(icechunk, "xarray")
+    with pytest.raises(AttributeError, match=r"'xarray': no plugin .* pip install it") as caught:
+        icechunk.xarray  # noqa: B018
+    assert isinstance(caught.value.__cause__, icechunk.MissingPluginError)
+    assert "xarray" not in dict(inspect.getmembers(icechunk))
+
+
+def test_an_import_says_which_plugin_is_missing() -> None:
+    # In a process of its own, as another test may have imported the module.
+    code = (
+        "import inspect, icechunk\n"
+        "from icechunk.plugins import registry\n"
+        "def none(name): raise icechunk.MissingPluginError(f'no plugin provides {name}')\n"
+        "registry.integration = none\n"
+        "assert not hasattr(icechunk, 'xarray'), 'has it'\n"
+        "assert len(inspect.getmembers(icechunk)) > 100\n"
+        "for statement in ('import icechunk.xarray', 'from icechunk import xarray'):\n"
+        "    try: exec(statement)\n"
+        "    except icechunk.MissingPluginError as error: print(error)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "no plugin provides xarray\n" * 2
 
 
 def test_versions() -> None:
