@@ -428,3 +428,89 @@ def test_every_class_of_settings_is_public_under_its_own_name() -> None:
 def test_location_compression_takes_keywords_only() -> None:
     with pytest.raises(TypeError):
         ManifestVirtualChunkLocationCompressionConfig(1, 2)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        ManifestSplitCondition,
+        ManifestSplitDimCondition,
+        ManifestPreloadCondition,
+        ObjectStoreConfig,
+        icechunk.UpdateType,
+        icechunk.Credentials,
+        icechunk.S3Credentials,
+        icechunk.GcsCredentials,
+        icechunk.AzureCredentials,
+        icechunk.GcsStaticCredentials,
+        icechunk.AzureStaticCredentials,
+    ],
+)
+def test_only_the_forms_of_a_value_can_be_made(family: Any) -> None:
+    with pytest.raises(TypeError, match=f"cannot create {family.__name__} instances"):
+        family()
+
+
+ANY_ARRAY = ManifestSplitCondition.AnyArray()
+
+
+@pytest.mark.parametrize(
+    ("form", "fields"),
+    [
+        (ManifestSplitCondition.Or, [[ANY_ARRAY]]),
+        (ManifestSplitCondition.And, [[ANY_ARRAY]]),
+        (ManifestSplitCondition.AnyArray, []),
+        (ManifestSplitDimCondition.Axis, [3]),
+        (ManifestSplitDimCondition.DimensionName, ["x"]),
+        (ManifestSplitDimCondition.Any, []),
+        (ManifestPreloadCondition.Or, [[]]),
+        (getattr(ManifestPreloadCondition, "True"), []),
+        (ObjectStoreConfig.InMemory, []),
+        (ObjectStoreConfig.LocalFileSystem, ["/a"]),
+        (ObjectStoreConfig.Gcs, [{"a": "b"}]),
+        (ObjectStoreConfig.S3, [S3Options(region="a")]),
+        (ObjectStoreConfig.Http, [{"a": "b"}, None]),
+        (icechunk.S3Credentials.Anonymous, []),
+        (icechunk.S3Credentials.Static, [icechunk.S3StaticCredentials("a", "b")]),
+        (icechunk.GcsStaticCredentials.BearerToken, ["t"]),
+        (icechunk.Credentials.Gcs, [icechunk.GcsCredentials.FromEnv()]),
+    ],
+)
+def test_forms_with_numbered_fields_are_like_tuples(form: Any, fields: list[Any]) -> None:
+    names = [f"_{number}" for number in range(len(fields))]
+    value = form(**dict(zip(names, fields, strict=True)))
+    assert value == form(*fields)
+    assert len(value) == len(fields)
+    assert [*value] == [getattr(value, name) for name in names] == fields
+    if fields:
+        assert form.__match_args__ == tuple(names)
+        assert value[-1] == fields[-1]
+    with pytest.raises(IndexError):
+        value[len(fields)]
+
+
+def test_a_form_without_fields_is_true() -> None:
+    # The reference has the empty tuple's truth, see docs/adr/0001, 6.
+    assert ManifestSplitCondition.AnyArray()
+    assert icechunk.S3Credentials.Anonymous()
+
+
+def test_what_a_form_hands_out_by_number_is_a_copy() -> None:
+    store, s3 = ObjectStoreConfig.Gcs({"a": "b"}), ObjectStoreConfig.S3(S3Options(region="a"))
+    either = ManifestSplitCondition.Or([ANY_ARRAY])
+    store[0]["c"] = "d"
+    s3[0].region = "b"
+    either[0].clear()
+    assert store == ObjectStoreConfig.Gcs({"a": "b"})
+    assert s3 == ObjectStoreConfig.S3(S3Options(region="a"))
+    assert either == ManifestSplitCondition.Or([ANY_ARRAY])
+
+
+def test_numbers_of_refs_are_called_from_and_to() -> None:
+    between = ManifestPreloadCondition.NumRefs(**{"from": 1, "to": 2})
+    assert between == ManifestPreloadCondition.NumRefs(1, 2) == ManifestPreloadCondition.num_refs(1, 2)
+    assert (getattr(between, "from"), between.to) == (1, 2)
+    assert between.__match_args__ == ("from", "to")
+    for arguments, named in (([1], {}), ([1, 2, 3], {}), ([1, 2], {"to": 3}), ([1], {"too": 2})):
+        with pytest.raises(TypeError, match="two arguments: `from` and `to`"):
+            ManifestPreloadCondition.NumRefs(*arguments, **named)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from icechunk._display.literals import quoted
 from icechunk._values.checks import instance, required, text, unsigned
-from icechunk._values.records import Frozen, variant
+from icechunk._values.records import Forms, Numbered, variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ _axis = required(unsigned(64))
 _count = unsigned(32)
 
 
-class _Condition(Frozen):
+class _Condition(Forms):
     """A condition that shows itself as the expression that makes it."""
 
     __slots__ = ()
@@ -35,7 +35,7 @@ class _Condition(Frozen):
         return f"{type(self).__module__}.{family}.{self._maker}({arguments})"
 
 
-class _Several(_Condition):
+class _Several(Numbered, _Condition):
     """What the combinations of conditions share."""
 
     __slots__ = ()
@@ -45,9 +45,9 @@ class _Several(_Condition):
     #: What is combined.
     _of: ClassVar[type[_Condition]]
 
-    def __init__(self, conditions: Iterable[_Condition]) -> None:
+    def __init__(self, _0: Iterable[_Condition]) -> None:
         check = required(instance(self._of))
-        self._fill(tuple([check("conditions", condition) for condition in conditions]))
+        self._fill(tuple([check("condition", condition) for condition in _0]))
 
 
 class _Matches(_Condition):
@@ -114,7 +114,7 @@ class SplitOr(_Several, ManifestSplitCondition):
     """At least one of several conditions."""
 
     __slots__ = ("conditions",)
-    __match_args__ = ("conditions",)
+    __match_args__ = ("_0",)
     _maker = "or_conditions"
     _of = ManifestSplitCondition
 
@@ -126,7 +126,7 @@ class SplitAnd(_Several, ManifestSplitCondition):
     """All of several conditions."""
 
     __slots__ = ("conditions",)
-    __match_args__ = ("conditions",)
+    __match_args__ = ("_0",)
     _maker = "and_conditions"
     _of = ManifestSplitCondition
 
@@ -152,7 +152,7 @@ class SplitNameMatches(_Matches, ManifestSplitCondition):
 
 
 @variant(ManifestSplitCondition, "AnyArray")
-class SplitAnyArray(ManifestSplitCondition):
+class SplitAnyArray(Numbered, ManifestSplitCondition):
     """Every array."""
 
     __slots__ = ()
@@ -186,30 +186,35 @@ class ManifestSplitDimCondition(_Condition):
 
 
 @variant(ManifestSplitDimCondition, "Axis")
-class SplitAxis(ManifestSplitDimCondition):
+class SplitAxis(Numbered, ManifestSplitDimCondition):
     """The dimension of a number, counted from 0."""
 
     __slots__ = ("number",)
-    __match_args__ = ("number",)
+    __match_args__ = ("_0",)
     _maker = "axis"
 
     number: int
 
-    def __init__(self, number: int) -> None:
-        self._fill(_axis("axis", number))
+    def __init__(self, _0: int) -> None:
+        self._fill(_axis("axis", _0))
 
 
 @variant(ManifestSplitDimCondition, "DimensionName")
-class SplitDimensionName(_Matches, ManifestSplitDimCondition):
+class SplitDimensionName(Numbered, ManifestSplitDimCondition):
     """The dimensions in whose name an expression is found."""
 
     __slots__ = ("regex",)
-    __match_args__ = ("regex",)
+    __match_args__ = ("_0",)
     _maker = "dimension_name"
+
+    regex: str
+
+    def __init__(self, _0: str) -> None:
+        self._fill(_regex("regex", _0))
 
 
 @variant(ManifestSplitDimCondition, "Any")
-class SplitAnyDimension(ManifestSplitDimCondition):
+class SplitAnyDimension(Numbered, ManifestSplitDimCondition):
     """Every dimension."""
 
     __slots__ = ()
@@ -286,7 +291,7 @@ class PreloadOr(_Several, ManifestPreloadCondition):
     """At least one of several conditions."""
 
     __slots__ = ("conditions",)
-    __match_args__ = ("conditions",)
+    __match_args__ = ("_0",)
     _maker = "or_conditions"
     _of = ManifestPreloadCondition
 
@@ -298,7 +303,7 @@ class PreloadAnd(_Several, ManifestPreloadCondition):
     """All of several conditions."""
 
     __slots__ = ("conditions",)
-    __match_args__ = ("conditions",)
+    __match_args__ = ("_0",)
     _maker = "and_conditions"
     _of = ManifestPreloadCondition
 
@@ -328,18 +333,30 @@ class PreloadNumRefs(ManifestPreloadCondition):
     """A half-open range of numbers of chunk refs."""
 
     __slots__ = ("from_refs", "to_refs")
-    __match_args__ = ("from_refs", "to_refs")
+    __match_args__ = ("from", "to")
     _maker = "num_refs"
 
     from_refs: int | None
     to_refs: int | None
 
-    def __init__(self, from_refs: int | None, to_refs: int | None) -> None:
-        self._fill(_count("from", from_refs), _count("to", to_refs))
+    # The parameters are `from` and `to`, but Python's syntax has no parameter of the name `from`.
+    def __init__(self, *limits: int | None, **named: int | None) -> None:
+        given = {**dict(zip(("from", "to"), limits, strict=False)), **named}
+        if given.keys() != {"from", "to"} or len(limits) + len(named) != len(given):
+            raise TypeError("NumRefs takes two arguments: `from` and `to`")
+        self._fill(_count("from", given["from"]), _count("to", given["to"]))
+
+    @property
+    def to(self) -> int | None:
+        """The least number of chunk refs that is too many."""
+        return self.to_refs
+
+
+setattr(PreloadNumRefs, "from", property(lambda self: self.from_refs))
 
 
 @variant(ManifestPreloadCondition, "True")
-class PreloadTrue(ManifestPreloadCondition):
+class PreloadTrue(Numbered, ManifestPreloadCondition):
     """Always."""
 
     __slots__ = ()
@@ -347,7 +364,7 @@ class PreloadTrue(ManifestPreloadCondition):
 
 
 @variant(ManifestPreloadCondition, "False")
-class PreloadFalse(ManifestPreloadCondition):
+class PreloadFalse(Numbered, ManifestPreloadCondition):
     """Never."""
 
     __slots__ = ()

@@ -330,7 +330,7 @@ def _preload_condition(value: Any, where: str, nesting: int = 0) -> ManifestPrel
     if kind == "num_refs":
         least = items.need("from", _bound(included=0, excluded=1))
         end = items.need("to", _bound(included=1, excluded=0))
-        return items.make(conditions.PreloadNumRefs, from_refs=least, to_refs=end)
+        return items.make(conditions.PreloadNumRefs, **{"from": least, "to": end})
     raise _wrong(where, "a condition", value)
 
 

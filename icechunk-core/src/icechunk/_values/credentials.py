@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from icechunk._display.blocks import Block
 from icechunk._display.literals import datetime_text
 from icechunk._values.checks import instance, required, text
-from icechunk._values.records import Frozen, aware, public_name, variant
+from icechunk._values.records import Forms, Frozen, Numbered, aware, public_name, variant
 from icechunk._values.settings import Field, Settings
 
 if TYPE_CHECKING:
@@ -111,18 +111,18 @@ class _Refreshable(_Secretive):
         )
 
 
-class _Static(_Secretive):
+class _Static(Numbered, _Secretive):
     """One secret."""
 
     __slots__ = ()
 
     secret: str
 
-    def __init__(self, secret: str) -> None:
-        self._fill(_text("secret", secret))
+    def __init__(self, _0: str) -> None:
+        self._fill(_text("secret", _0))
 
 
-class S3Credentials(_Secretive):
+class S3Credentials(_Secretive, Forms):
     """How to log in to a service that speaks S3."""
 
     __slots__ = ()
@@ -135,30 +135,30 @@ class S3Credentials(_Secretive):
 
 
 @variant(S3Credentials, "FromEnv")
-class S3FromEnv(S3Credentials):
+class S3FromEnv(Numbered, S3Credentials):
     """What the environment has: variables, files, or the machine's own role."""
 
     __slots__ = ()
 
 
 @variant(S3Credentials, "Anonymous")
-class S3Anonymous(S3Credentials):
+class S3Anonymous(Numbered, S3Credentials):
     """None."""
 
     __slots__ = ()
 
 
 @variant(S3Credentials, "Static")
-class S3Static(S3Credentials):
+class S3Static(Numbered, S3Credentials):
     """Keys that do not change."""
 
     __slots__ = ("credentials",)
-    __match_args__ = ("credentials",)
+    __match_args__ = ("_0",)
 
     credentials: S3StaticCredentials
 
-    def __init__(self, credentials: S3StaticCredentials) -> None:
-        self._fill(required(instance(S3StaticCredentials))("credentials", credentials))
+    def __init__(self, _0: S3StaticCredentials) -> None:
+        self._fill(required(instance(S3StaticCredentials))("credentials", _0))
 
 
 @variant(S3Credentials, "Refreshable")
@@ -183,7 +183,7 @@ class GcsBearerCredential(_Secretive):
         self._fill(_text("bearer", bearer), _moment("expires_after", expires_after))
 
 
-class GcsStaticCredentials(_Secretive):
+class GcsStaticCredentials(_Secretive, Forms):
     """How to log in to Google Cloud with something that does not change."""
 
     __slots__ = ()
@@ -200,7 +200,7 @@ class GcsServiceAccount(_Static, GcsStaticCredentials):
     """The path of a service account's key file."""
 
     __slots__ = ("secret",)
-    __match_args__ = ("secret",)
+    __match_args__ = ("_0",)
 
 
 @variant(GcsStaticCredentials, "ServiceAccountKey")
@@ -208,7 +208,7 @@ class GcsServiceAccountKey(_Static, GcsStaticCredentials):
     """The contents of a service account's key file."""
 
     __slots__ = ("secret",)
-    __match_args__ = ("secret",)
+    __match_args__ = ("_0",)
 
 
 @variant(GcsStaticCredentials, "ApplicationCredentials")
@@ -216,7 +216,7 @@ class GcsApplicationCredentials(_Static, GcsStaticCredentials):
     """The path of a file with application default credentials."""
 
     __slots__ = ("secret",)
-    __match_args__ = ("secret",)
+    __match_args__ = ("_0",)
 
 
 @variant(GcsStaticCredentials, "BearerToken")
@@ -224,10 +224,10 @@ class GcsBearerToken(_Static, GcsStaticCredentials):
     """A token."""
 
     __slots__ = ("secret",)
-    __match_args__ = ("secret",)
+    __match_args__ = ("_0",)
 
 
-class GcsCredentials(_Secretive):
+class GcsCredentials(_Secretive, Forms):
     """How to log in to Google Cloud Storage."""
 
     __slots__ = ()
@@ -240,30 +240,30 @@ class GcsCredentials(_Secretive):
 
 
 @variant(GcsCredentials, "FromEnv")
-class GcsFromEnv(GcsCredentials):
+class GcsFromEnv(Numbered, GcsCredentials):
     """What the environment has."""
 
     __slots__ = ()
 
 
 @variant(GcsCredentials, "Anonymous")
-class GcsAnonymous(GcsCredentials):
+class GcsAnonymous(Numbered, GcsCredentials):
     """None."""
 
     __slots__ = ()
 
 
 @variant(GcsCredentials, "Static")
-class GcsStatic(GcsCredentials):
+class GcsStatic(Numbered, GcsCredentials):
     """Something that does not change."""
 
     __slots__ = ("credentials",)
-    __match_args__ = ("credentials",)
+    __match_args__ = ("_0",)
 
     credentials: GcsStaticCredentials
 
-    def __init__(self, credentials: GcsStaticCredentials) -> None:
-        self._fill(required(instance(GcsStaticCredentials))("credentials", credentials))
+    def __init__(self, _0: GcsStaticCredentials) -> None:
+        self._fill(required(instance(GcsStaticCredentials))("credentials", _0))
 
 
 @variant(GcsCredentials, "Refreshable")
@@ -275,7 +275,7 @@ class GcsRefreshable(_Refreshable, GcsCredentials):
     _current_type = GcsBearerCredential
 
 
-class AzureStaticCredentials(_Secretive):
+class AzureStaticCredentials(_Secretive, Forms):
     """How to log in to Azure with something that does not change."""
 
     __slots__ = ()
@@ -291,7 +291,7 @@ class AzureAccessKey(_Static, AzureStaticCredentials):
     """The key of a storage account."""
 
     __slots__ = ("secret",)
-    __match_args__ = ("secret",)
+    __match_args__ = ("_0",)
 
 
 @variant(AzureStaticCredentials, "SasToken")
@@ -299,7 +299,7 @@ class AzureSasToken(_Static, AzureStaticCredentials):
     """A shared access signature."""
 
     __slots__ = ("secret",)
-    __match_args__ = ("secret",)
+    __match_args__ = ("_0",)
 
 
 @variant(AzureStaticCredentials, "BearerToken")
@@ -307,10 +307,10 @@ class AzureBearerToken(_Static, AzureStaticCredentials):
     """A token."""
 
     __slots__ = ("secret",)
-    __match_args__ = ("secret",)
+    __match_args__ = ("_0",)
 
 
-class AzureRefreshableCredential(_Secretive):
+class AzureRefreshableCredential(_Secretive, Forms):
     """Something to log in to Azure with, and until when it is valid."""
 
     __slots__ = ()
@@ -363,7 +363,7 @@ class AzureRefreshableBearerToken(AzureRefreshableCredential):
         self._fill(_text("bearer", bearer), _moment("expires_after", expires_after))
 
 
-class AzureCredentials(_Secretive):
+class AzureCredentials(_Secretive, Forms):
     """How to log in to Azure Blob Storage."""
 
     __slots__ = ()
@@ -376,30 +376,30 @@ class AzureCredentials(_Secretive):
 
 
 @variant(AzureCredentials, "FromEnv")
-class AzureFromEnv(AzureCredentials):
+class AzureFromEnv(Numbered, AzureCredentials):
     """What the environment has."""
 
     __slots__ = ()
 
 
 @variant(AzureCredentials, "Anonymous")
-class AzureAnonymous(AzureCredentials):
+class AzureAnonymous(Numbered, AzureCredentials):
     """None."""
 
     __slots__ = ()
 
 
 @variant(AzureCredentials, "Static")
-class AzureStatic(AzureCredentials):
+class AzureStatic(Numbered, AzureCredentials):
     """Something that does not change."""
 
     __slots__ = ("credentials",)
-    __match_args__ = ("credentials",)
+    __match_args__ = ("_0",)
 
     credentials: AzureStaticCredentials
 
-    def __init__(self, credentials: AzureStaticCredentials) -> None:
-        self._fill(required(instance(AzureStaticCredentials))("credentials", credentials))
+    def __init__(self, _0: AzureStaticCredentials) -> None:
+        self._fill(required(instance(AzureStaticCredentials))("credentials", _0))
 
 
 @variant(AzureCredentials, "Refreshable")
@@ -411,7 +411,7 @@ class AzureRefreshable(_Refreshable, AzureCredentials):
     _current_type = AzureRefreshableCredential
 
 
-class Credentials(_Secretive):
+class Credentials(_Secretive, Forms):
     """How to log in to the store behind a virtual chunk container."""
 
     __slots__ = ()
@@ -425,53 +425,53 @@ class Credentials(_Secretive):
 
 
 @variant(Credentials, "S3")
-class ForS3(Credentials):
+class ForS3(Numbered, Credentials):
     """Access to containers on S3."""
 
     __slots__ = ("credentials",)
-    __match_args__ = ("credentials",)
+    __match_args__ = ("_0",)
 
     credentials: S3Credentials
 
-    def __init__(self, credentials: S3Credentials) -> None:
-        self._fill(required(instance(S3Credentials))("credentials", credentials))
+    def __init__(self, _0: S3Credentials) -> None:
+        self._fill(required(instance(S3Credentials))("credentials", _0))
 
 
 @variant(Credentials, "Gcs")
-class ForGcs(Credentials):
+class ForGcs(Numbered, Credentials):
     """Access to containers on Google Cloud Storage."""
 
     __slots__ = ("credentials",)
-    __match_args__ = ("credentials",)
+    __match_args__ = ("_0",)
 
     credentials: GcsCredentials
 
-    def __init__(self, credentials: GcsCredentials) -> None:
-        self._fill(required(instance(GcsCredentials))("credentials", credentials))
+    def __init__(self, _0: GcsCredentials) -> None:
+        self._fill(required(instance(GcsCredentials))("credentials", _0))
 
 
 @variant(Credentials, "Azure")
-class ForAzure(Credentials):
+class ForAzure(Numbered, Credentials):
     """Access to containers on Azure."""
 
     __slots__ = ("credentials",)
-    __match_args__ = ("credentials",)
+    __match_args__ = ("_0",)
 
     credentials: AzureCredentials
 
-    def __init__(self, credentials: AzureCredentials) -> None:
-        self._fill(required(instance(AzureCredentials))("credentials", credentials))
+    def __init__(self, _0: AzureCredentials) -> None:
+        self._fill(required(instance(AzureCredentials))("credentials", _0))
 
 
 @variant(Credentials, "LocalFileSystemAccess")
-class ForLocalFileSystem(Credentials):
+class ForLocalFileSystem(Numbered, Credentials):
     """Access to files of this machine, which need no credentials."""
 
     __slots__ = ()
 
 
 @variant(Credentials, "HttpAccess")
-class ForHttp(Credentials):
+class ForHttp(Numbered, Credentials):
     """Access to web servers, which need no credentials."""
 
     __slots__ = ()

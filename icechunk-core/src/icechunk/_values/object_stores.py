@@ -8,7 +8,7 @@ from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._display.literals import quoted
 from icechunk._values.checks import boolean, instance, required, text, unsigned
-from icechunk._values.records import Frozen, NamedInt, public_name, variant
+from icechunk._values.records import Forms, NamedInt, Numbered, public_name, variant
 from icechunk._values.settings import Field, Settings
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class S3Options(Settings):
         self.checksum_algorithm = checksum_algorithm
 
 
-class ObjectStoreConfig(Frozen):
+class ObjectStoreConfig(Numbered, Forms):
     """A kind of object store, with its options."""
 
     __slots__ = ()
@@ -111,8 +111,8 @@ class _SpeaksS3(ObjectStoreConfig):
 
     options: S3Options
 
-    def __init__(self, options: S3Options) -> None:
-        self._fill(required(instance(S3Options))("options", options))
+    def __init__(self, _0: S3Options) -> None:
+        self._fill(required(instance(S3Options))("options", _0))
 
     def _block(self) -> Block:
         return Block(public_name(type(self)), self.options._block().fields)
@@ -130,12 +130,12 @@ class LocalFileSystemStore(ObjectStoreConfig):
     """Files below a directory."""
 
     __slots__ = ("path",)
-    __match_args__ = ("path",)
+    __match_args__ = ("_0",)
 
     path: str
 
-    def __init__(self, path: str) -> None:
-        self._fill(_path("path", path))
+    def __init__(self, _0: str) -> None:
+        self._fill(_path("path", _0))
 
 
 @variant(ObjectStoreConfig, "S3")
@@ -143,7 +143,7 @@ class S3Store(_SpeaksS3):
     """Amazon S3."""
 
     __slots__ = ("options",)
-    __match_args__ = ("options",)
+    __match_args__ = ("_0",)
 
 
 @variant(ObjectStoreConfig, "S3Compatible")
@@ -151,7 +151,7 @@ class S3CompatibleStore(_SpeaksS3):
     """Another service that speaks S3."""
 
     __slots__ = ("options",)
-    __match_args__ = ("options",)
+    __match_args__ = ("_0",)
 
 
 @variant(ObjectStoreConfig, "Tigris")
@@ -159,7 +159,7 @@ class TigrisStore(_SpeaksS3):
     """Tigris."""
 
     __slots__ = ("options",)
-    __match_args__ = ("options",)
+    __match_args__ = ("_0",)
 
 
 @variant(ObjectStoreConfig, "Gcs")
@@ -167,12 +167,12 @@ class GcsStore(ObjectStoreConfig):
     """Google Cloud Storage. Options are those of its client, by name."""
 
     __slots__ = ("config",)
-    __match_args__ = ("config",)
+    __match_args__ = ("_0",)
 
     config: dict[str, str] | None
 
-    def __init__(self, config: Mapping[str, str] | None = None) -> None:
-        self._fill(_options("config", config))
+    def __init__(self, _0: Mapping[str, str] | None = None) -> None:
+        self._fill(_options("config", _0))
 
 
 @variant(ObjectStoreConfig, "Azure")
@@ -180,12 +180,12 @@ class AzureStore(ObjectStoreConfig):
     """Azure Blob Storage. Options are those of its client, by name; `account` is one of them."""
 
     __slots__ = ("config",)
-    __match_args__ = ("config",)
+    __match_args__ = ("_0",)
 
     config: dict[str, str] | None
 
-    def __init__(self, config: Mapping[str, str] | None = None) -> None:
-        self._fill(_options("config", config))
+    def __init__(self, _0: Mapping[str, str] | None = None) -> None:
+        self._fill(_options("config", _0))
 
 
 @variant(ObjectStoreConfig, "Http")
@@ -193,15 +193,13 @@ class HttpStore(ObjectStoreConfig):
     """A web server. Options are those of the client, by name; headers are sent with every request."""
 
     __slots__ = ("opts", "headers")
-    __match_args__ = ("opts", "headers")
+    __match_args__ = ("_0", "_1")
 
     opts: dict[str, str] | None
     headers: dict[str, str] | None
 
-    def __init__(
-        self, opts: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-    ) -> None:
-        self._fill(_options("opts", opts), _options("headers", headers))
+    def __init__(self, _0: Mapping[str, str] | None = None, _1: Mapping[str, str] | None = None) -> None:
+        self._fill(_options("opts", _0), _options("headers", _1))
 
 
 AnyObjectStoreConfig: TypeAlias = (

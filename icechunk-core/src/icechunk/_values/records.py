@@ -7,9 +7,11 @@ are enumerations. What a user can change is in `icechunk._values.settings`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import datetime
 from enum import Enum, EnumType
 from numbers import Integral
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from icechunk._display.blocks import Block
@@ -22,7 +24,18 @@ _C = TypeVar("_C", bound=type)
 
 _T = TypeVar("_T")
 
-__all__ = ["Copied", "Frozen", "Info", "Named", "NamedInt", "aware", "public_name", "variant"]
+__all__ = [
+    "Copied",
+    "Forms",
+    "Frozen",
+    "Info",
+    "Named",
+    "NamedInt",
+    "Numbered",
+    "aware",
+    "public_name",
+    "variant",
+]
 
 
 class _Listed(EnumType):
@@ -138,6 +151,42 @@ class Frozen:
         return f"{public_name(type(self))}({arguments})"
 
 
+class Forms(Frozen):
+    """A value that is of one of several forms, each of which is a subclass: see `variant`."""
+
+    __slots__ = ()
+
+    #: The name of the form; None for what the forms have in common, of which there are no objects.
+    _form: ClassVar[str | None] = None
+
+    def __init__(self) -> None:
+        if self._form is None:
+            raise TypeError(f"cannot create {type(self).__name__} instances: make one of its forms")
+
+
+class Numbered(Frozen):
+    """A form whose fields have numbers, in the API that we follow, and names only here.
+
+    They are to be had as ``form.name``, and as ``form._0`` and ``form[0]`` too.
+    """
+
+    __slots__: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        for number, name in enumerate(cls.__slots__):
+            setattr(cls, f"_{number}", _numbered(name))
+
+    def __len__(self) -> int:
+        return len(self.__slots__)
+
+    def __bool__(self) -> bool:
+        # Else a form without fields would be false, and `credentials or default` choose the default.
+        return True
+
+    def __getitem__(self, number: int) -> Any:
+        return tuple([_given(value) for value in self._contents()])[index(number)]
+
+
 class Info(Frozen):
     """A fact about a repository. It is shown as a block, with texts as they are.
 
@@ -177,6 +226,7 @@ def variant(of: type, name: str) -> Callable[[_C], _C]:
     def attach(cls: _C) -> _C:
         cls.__module__ = of.__module__
         cls.__qualname__ = f"{of.__qualname__}.{name}"
+        cls._form = name  # type: ignore[attr-defined]  # of subclasses of Forms
         setattr(of, name, cls)
         return cls
 
@@ -202,6 +252,15 @@ def _remake(cls: type[_F], *values: object) -> _F:
     made = cls.__new__(cls)
     made._fill(*values)
     return made
+
+
+def _numbered(name: str) -> property:
+    return property(lambda self: _given(getattr(self, name)))
+
+
+def _given(value: object) -> object:
+    """Copy what could be changed."""
+    return list(value) if isinstance(value, tuple) else copy(value)
 
 
 def _plain(value: object) -> str:

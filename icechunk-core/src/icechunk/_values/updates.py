@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from icechunk._display.literals import quoted, rfc3339_text
 from icechunk._values.enums import SpecVersion
 from icechunk._values.history import moment
-from icechunk._values.records import Frozen, Info, public_name, variant
+from icechunk._values.records import Forms, Info, public_name, variant
 from icechunk._values.repository_state import RepoStatus, availability_name
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Update", "UpdateFacts", "UpdateType"]
 
 
-class UpdateType(Frozen):
+class UpdateType(Forms):
     """What was done to a repository. Each sort of operation is a class of its own."""
 
     __slots__ = ()
