@@ -33,6 +33,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from icechunk._values.checks import required, text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -243,6 +245,8 @@ class ConflictError(IcechunkError):
             given: tuple[str | None, ...] = (expected_parent, actual_parent)
         else:
             given = (expected_parent, actual_parent, message)
+        for name, parent in (("expected_parent", expected_parent), ("actual_parent", actual_parent)):
+            text(name, parent)
         super().__init__(message, kind)
         self.args = given if kind is None else (expected_parent, actual_parent, message, kind)
         self._parents = (expected_parent, actual_parent)
@@ -284,6 +288,10 @@ class RebaseFailedError(ConflictError):
     def __init__(
         self, snapshot: str, conflicts: Sequence[Conflict], reasons: Sequence[str | None] = ()
     ) -> None:
+        required(text)("snapshot", snapshot)
+        given: object = conflicts
+        if isinstance(given, str):  # a sequence as well, but not of conflicts
+            raise TypeError("conflicts must be a sequence of conflicts, got str")
         told = list(dict.fromkeys(filter(None, reasons)))
         more = "" if len(told) <= _FEW_REASONS else f"; {len(told) - _FEW_REASONS} more"
         why = f": {'; '.join(told[:_FEW_REASONS])}{more}" if told else ""

@@ -413,3 +413,34 @@ def test_types_of_conflicts_are_phrases_to_people() -> None:
 
 def test_completion_knows_the_functions_of_an_enumeration() -> None:
     assert {"v1", "v2", "current"} <= set(dir(SpecVersion))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "named"),
+    [
+        (Conflict, ("x", "/a"), "conflict_type"),
+        (Conflict, (6, "/a"), "conflict_type"),
+        (Conflict, (ConflictType.ChunkDoubleUpdate, 1), "path"),
+        (Conflict, (ConflictType.ChunkDoubleUpdate, "/a", "b"), None),
+        (UpdateType.NewCommit, (4, "X"), "branch"),
+        (UpdateType.NewCommit, ("main", None), "new_snap_id"),
+        (UpdateType.RepoStatusChanged, (4,), "status"),
+        (UpdateType.FeatureFlagChanged, (1, 2), "new_value"),
+        (icechunk.ConflictError, (1,), "expected_parent"),
+        (icechunk.ConflictError, ("X", 1), "actual_parent"),
+        (icechunk.RebaseFailedError, ("X", "abc"), "conflicts"),
+        (icechunk.RebaseFailedError, (1, []), "snapshot"),
+        (icechunk.ManifestSplittingConfig, ("x",), "split_sizes"),
+        (icechunk.RepositoryConfig().merge, (None,), "other"),
+    ],
+)
+def test_a_wrong_argument_is_a_type_error_that_names_it(
+    make: Any, arguments: tuple[Any, ...], named: str | None
+) -> None:
+    with pytest.raises(TypeError, match=named):
+        make(*arguments)
+
+
+def test_coordinates_of_conflicts_have_32_bits() -> None:
+    with pytest.raises(OverflowError, match="conflicted_chunks"):
+        Conflict(ConflictType.ChunkDoubleUpdate, "/a", [[-1]])

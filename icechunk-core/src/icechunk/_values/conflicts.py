@@ -5,10 +5,14 @@ from __future__ import annotations
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING
 
+from icechunk._values.checks import instance, required, text, unsigned
 from icechunk._values.records import Copied, Info, Named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+_coord = required(unsigned(32))
+_path = required(text)
 
 __all__ = ["Conflict", "ConflictType", "VersionSelection"]
 
@@ -61,6 +65,9 @@ class ConflictType(Named):
         return words.strip().capitalize()
 
 
+_type = required(instance(ConflictType))
+
+
 class VersionSelection(Named):
     """Whose version of a chunk is kept when both sides have written it."""
 
@@ -100,5 +107,7 @@ class Conflict(Info):
         path: str,
         conflicted_chunks: Iterable[Sequence[int]] | None = None,
     ) -> None:
-        chunks = None if conflicted_chunks is None else tuple([tuple(chunk) for chunk in conflicted_chunks])
-        self._fill(conflict_type, path, chunks)
+        chunks = None
+        if conflicted_chunks is not None:
+            chunks = tuple([tuple([_coord("conflicted_chunks", i) for i in c]) for c in conflicted_chunks])
+        self._fill(_type("conflict_type", conflict_type), _path("path", path), chunks)

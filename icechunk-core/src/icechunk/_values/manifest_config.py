@@ -69,6 +69,8 @@ class ManifestPreloadConfig(Settings):
 def _split_sizes(_name: str, value: Any) -> SplitSizes | None:
     if value is None:
         return None
+    if isinstance(value, str):
+        raise TypeError("split_sizes must be a sequence of rules, got str")
     return [
         (
             _array_condition("condition", condition),

@@ -270,6 +270,7 @@ class RepositoryConfig(Settings):
         ValueError
             One of the virtual chunk containers cannot be used.
         """
+        required(instance(RepositoryConfig))("other", other)
         self.check_containers()
         other.check_containers()
         result = self._merged(other)

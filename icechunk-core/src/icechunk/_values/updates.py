@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from icechunk._display.literals import quoted, rfc3339_text
+from icechunk._values.checks import boolean, instance, required, text, unsigned
 from icechunk._values.enums import SpecVersion
 from icechunk._values.history import moment
 from icechunk._values.records import Forms, Info, public_name, variant
@@ -12,6 +13,10 @@ from icechunk._values.repository_state import RepoStatus, availability_name
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+_text_of = required(text)
+_status = required(instance(RepoStatus))
+_flag_id = required(unsigned(16))
 
 __all__ = ["Update", "UpdateFacts", "UpdateType"]
 
@@ -75,7 +80,7 @@ class RepoStatusChanged(UpdateType):
     status: RepoStatus
 
     def __init__(self, status: RepoStatus) -> None:
-        self._fill(status)
+        self._fill(_status("status", status))
 
 
 @variant(UpdateType, "ConfigChanged")
@@ -102,7 +107,7 @@ class TagCreated(UpdateType):
     name: str
 
     def __init__(self, name: str) -> None:
-        self._fill(name)
+        self._fill(_text_of("name", name))
 
 
 @variant(UpdateType, "TagDeleted")
@@ -116,7 +121,7 @@ class TagDeleted(UpdateType):
     previous_snap_id: str
 
     def __init__(self, name: str, previous_snap_id: str) -> None:
-        self._fill(name, previous_snap_id)
+        self._fill(_text_of("name", name), _text_of("previous_snap_id", previous_snap_id))
 
 
 @variant(UpdateType, "BranchCreated")
@@ -129,7 +134,7 @@ class BranchCreated(UpdateType):
     name: str
 
     def __init__(self, name: str) -> None:
-        self._fill(name)
+        self._fill(_text_of("name", name))
 
 
 @variant(UpdateType, "BranchDeleted")
@@ -143,7 +148,7 @@ class BranchDeleted(UpdateType):
     previous_snap_id: str
 
     def __init__(self, name: str, previous_snap_id: str) -> None:
-        self._fill(name, previous_snap_id)
+        self._fill(_text_of("name", name), _text_of("previous_snap_id", previous_snap_id))
 
 
 @variant(UpdateType, "BranchReset")
@@ -157,7 +162,7 @@ class BranchReset(UpdateType):
     previous_snap_id: str
 
     def __init__(self, name: str, previous_snap_id: str) -> None:
-        self._fill(name, previous_snap_id)
+        self._fill(_text_of("name", name), _text_of("previous_snap_id", previous_snap_id))
 
 
 @variant(UpdateType, "NewCommit")
@@ -171,7 +176,7 @@ class NewCommit(UpdateType):
     new_snap_id: str
 
     def __init__(self, branch: str, new_snap_id: str) -> None:
-        self._fill(branch, new_snap_id)
+        self._fill(_text_of("branch", branch), _text_of("new_snap_id", new_snap_id))
 
 
 @variant(UpdateType, "CommitAmended")
@@ -186,7 +191,11 @@ class CommitAmended(UpdateType):
     new_snap_id: str
 
     def __init__(self, branch: str, previous_snap_id: str, new_snap_id: str) -> None:
-        self._fill(branch, previous_snap_id, new_snap_id)
+        self._fill(
+            _text_of("branch", branch),
+            _text_of("previous_snap_id", previous_snap_id),
+            _text_of("new_snap_id", new_snap_id),
+        )
 
 
 @variant(UpdateType, "NewDetachedSnapshot")
@@ -199,7 +208,7 @@ class NewDetachedSnapshot(UpdateType):
     new_snap_id: str
 
     def __init__(self, new_snap_id: str) -> None:
-        self._fill(new_snap_id)
+        self._fill(_text_of("new_snap_id", new_snap_id))
 
 
 @variant(UpdateType, "GCRan")
@@ -227,7 +236,7 @@ class FeatureFlagChanged(UpdateType):
     new_value: bool | None
 
     def __init__(self, id: int, new_value: bool | None) -> None:
-        self._fill(id, new_value)
+        self._fill(_flag_id("id", id), boolean("new_value", new_value))
 
 
 class UpdateFacts(Protocol):
