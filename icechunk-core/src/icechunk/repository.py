@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from icechunk._arguments import flag, instance, mapping
 from icechunk._async_forms import async_class_form, async_form
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
@@ -19,6 +19,9 @@ from icechunk._repository.state import StateMethods
 from icechunk._values.enums import SpecVersion
 from icechunk.config import Attribution, RepositoryConfig
 from icechunk.storage import Storage, StorageSettings
+
+if TYPE_CHECKING:
+    from icechunk.abc.locations import Location
 
 __all__ = ["Repository"]
 
@@ -70,12 +73,13 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
         ReadOnlyError
             The storage is read-only.
         """
+        location = _location(storage)
         labels = _checked_attribution(attribution)
         engine = EngineRepository.create(
-            storage.location,
+            location,
             _checked_config(config),
             spec_version=_spec_version(spec_version),
-            check_clean_root=check_clean_root,
+            check_clean_root=flag("check_clean_root", check_clean_root),
         )
         engine.attribution = labels
         return cls(engine)
@@ -109,8 +113,9 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
         FormatError
             It is damaged, or of a newer format than this library knows.
         """
+        location = _location(storage)
         labels = _checked_attribution(attribution)
-        engine = EngineRepository.open(storage.location, _checked_config(config))
+        engine = EngineRepository.open(location, _checked_config(config))
         engine.attribution = labels
         return cls(engine)
 
@@ -131,12 +136,13 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
         `create_version` and `check_clean_root` matter only if it is made; a repository of another
         version is opened as it is. Several may do this at once: all get the same repository.
         """
+        location = _location(storage)
         labels = _checked_attribution(attribution)
         engine = EngineRepository.open_or_create(
-            storage.location,
+            location,
             _checked_config(config),
             spec_version=_spec_version(create_version),
-            check_clean_root=check_clean_root,
+            check_clean_root=flag("check_clean_root", check_clean_root),
         )
         engine.attribution = labels
         return cls(engine)
@@ -146,7 +152,7 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
     @classmethod
     def exists(cls, storage: Storage, storage_settings: StorageSettings | None = None) -> bool:
         """Tell whether there is a repository."""
-        version = EngineRepository.find_spec_version(storage.location, storage_settings)
+        version = EngineRepository.find_spec_version(_location(storage), storage_settings)
         return version is not None
 
     exists_async = async_class_form(exists)
@@ -156,7 +162,7 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
         cls, storage: Storage, storage_settings: StorageSettings | None = None
     ) -> SpecVersion | None:
         """Return the format version of the repository that is there, `None` if there is none."""
-        version = EngineRepository.find_spec_version(storage.location, storage_settings)
+        version = EngineRepository.find_spec_version(_location(storage), storage_settings)
         return None if version is None else SpecVersion(version)
 
     fetch_spec_version_async = async_class_form(fetch_spec_version)
@@ -172,7 +178,7 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
         RepositoryNotFoundError
             There is no repository.
         """
-        return EngineRepository.fetch_config(storage.location)
+        return EngineRepository.fetch_config(_location(storage))
 
     fetch_config_async = async_class_form(fetch_config)
 
@@ -229,9 +235,7 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
         metadata
             JSON values by name.
         """
-        if not isinstance(metadata, Mapping):
-            raise TypeError(f"metadata is a dict, not an instance of {type(metadata)}")
-        self._engine.default_commit_metadata = to_json_object(metadata)
+        self._engine.default_commit_metadata = to_json_object(mapping("metadata", metadata))
 
     def default_commit_metadata(self) -> dict[str, Any]:
         """Return a copy of what the metadata of commits begins with."""
@@ -252,6 +256,12 @@ class Repository(SessionMethods, RefMethods, HistoryMethods, InspectionMethods, 
         return html(self._block())
 
 
+def _location(storage: object) -> Location:
+    # Who comes from other libraries gives the path or the URL itself.
+    hint = "make one with icechunk.local_filesystem_storage(path), icechunk.storage_from_url(url) or others"
+    return instance("storage", storage, Storage, hint=hint).location
+
+
 def _spec_version(version: object) -> int:
     if version is None:
         return SpecVersion.current()
@@ -263,14 +273,8 @@ def _spec_version(version: object) -> int:
 
 
 def _checked_attribution(attribution: Attribution | None) -> Attribution:
-    if attribution is None:
-        return Attribution()
-    if not isinstance(attribution, Attribution):
-        raise TypeError(f"attribution is an Attribution, not an instance of {type(attribution)}")
-    return attribution
+    return Attribution() if attribution is None else instance("attribution", attribution, Attribution)
 
 
 def _checked_config(config: RepositoryConfig | None) -> RepositoryConfig | None:
-    if config is not None and not isinstance(config, RepositoryConfig):
-        raise TypeError(f"config is a RepositoryConfig, not an instance of {type(config)}")
-    return config
+    return None if config is None else instance("config", config, RepositoryConfig)

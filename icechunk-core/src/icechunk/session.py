@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from operator import index
 from typing import TYPE_CHECKING, Any
 
+from icechunk._arguments import chunk_index, flag, mapping, text, whole_number, whole_numbers
 from icechunk._async_forms import async_form, run_call
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
@@ -35,6 +35,8 @@ _MODES = {
     SessionKind.REARRANGE: SessionMode.rearrange,
     SessionKind.FORK: SessionMode.readonly,
 }
+
+_DEFAULT_TRIES = 1000
 
 
 class Session:
@@ -143,17 +145,18 @@ class Session:
             The repository's status has become read-only.
         """
         properties = _checked(message, metadata)
+        may_be_empty, tries = flag("allow_empty", allow_empty), _checked_tries(rebase_tries)
         if rebase_with is None:
-            return str(self._engine.commit(message, properties, allow_empty=allow_empty))
+            return str(self._engine.commit(message, properties, allow_empty=may_be_empty))
         return str(
             rebasing.commit_rebasing(
                 self._engine,
                 message,
                 properties,
                 solver=as_solver(rebase_with),
-                tries=_checked_tries(rebase_tries),
+                tries=tries,
                 open_store=IcechunkStore,
-                allow_empty=allow_empty,
+                allow_empty=may_be_empty,
             )
         )
 
@@ -216,7 +219,7 @@ class Session:
             The repository's status has become read-only.
         """
         properties = _checked(message, metadata)
-        return str(self._engine.amend(message, properties, allow_empty=allow_empty))
+        return str(self._engine.amend(message, properties, allow_empty=flag("allow_empty", allow_empty)))
 
     amend_async = async_form(amend)
 
@@ -275,7 +278,7 @@ class Session:
         FormatError
             The repository is of spec version 1.
         """
-        moving.move_node(self._engine, from_path, to_path)
+        moving.move_node(self._engine, text("from_path", from_path), text("to_path", to_path))
 
     move_async = async_form(move)
 
@@ -319,10 +322,11 @@ class Session:
         ReadOnlyError
             The session is read-only.
         """
+        path = text("array_path", array_path)
         _check_function(forward)
         if backward is not None:
             _check_function(backward)
-        reindexing.reindex_array(self._engine, array_path, forward, backward)
+        reindexing.reindex_array(self._engine, path, forward, backward)
 
     def shift_array(self, array_path: str, chunk_offset: Iterable[int]) -> None:
         """Move all chunks of an array by some places in its chunk grid.
@@ -343,12 +347,16 @@ class Session:
             There is no such array.
         InvalidInputError
             There is not one offset for each dimension.
+        OverflowError
+            An offset has more than 64 bits.
         IcechunkError
             Of kind ``unknown``: the chunk grid is not regular.
         ReadOnlyError
             The session is read-only.
         """
-        reindexing.shift_array(self._engine, array_path, chunk_offset)
+        path = text("array_path", array_path)
+        offsets = whole_numbers("chunk_offset", chunk_offset, -(2**63), 2**63 - 1)
+        reindexing.shift_array(self._engine, path, offsets)
 
     # -- forks ------------------------------------------------------------------------------------
 
@@ -431,7 +439,7 @@ class Session:
         NodeNotFoundError
             There is no such node.
         """
-        return str(inspecting.node_id(self._engine, path))
+        return str(inspecting.node_id(self._engine, text("path", path)))
 
     get_node_id_async = async_form(get_node_id)
 
@@ -449,8 +457,11 @@ class Session:
         ------
         NodeNotFoundError
             There is no such array.
+        OverflowError
+            An index is negative, or has more than 32 bits.
         """
-        return inspecting.chunk_type(self._engine, array_path, chunk_coordinates)
+        path = text("array_path", array_path)
+        return inspecting.chunk_type(self._engine, path, chunk_index("chunk_coordinates", chunk_coordinates))
 
     chunk_type_async = async_form(chunk_type)
 
@@ -471,8 +482,8 @@ class Session:
         NodeNotFoundError
             There is no such array.
         """
-        size = checked_batch_size(batch_size)
-        coords = await run_call(chunk_coords, self._engine, array_path)
+        path, size = text("array_path", array_path), checked_batch_size(batch_size)
+        coords = await run_call(chunk_coords, self._engine, path)
         for start in range(0, len(coords), size):
             for row in coords[start : start + size].tolist():
                 yield tuple(row)
@@ -523,20 +534,13 @@ def session_of(engine: EngineSession) -> Session:
 
 def _checked(message: object, metadata: Mapping[str, Any] | None) -> dict[str, JsonValue]:
     """Check the message and the metadata of a commit, and return the latter as JSON values."""
-    if not isinstance(message, str):
-        raise TypeError(f"a commit message is a str, not an instance of {type(message)}")
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, Mapping):
-        raise TypeError(f"the metadata of a commit is a dict, not an instance of {type(metadata)}")
-    return to_json_object(metadata)
+    text("message", message)
+    return {} if metadata is None else to_json_object(mapping("metadata", metadata))
 
 
-def _checked_tries(tries: int) -> int:
-    number = index(tries)
-    if not 0 <= number < 2**16:
-        raise OverflowError(f"rebase_tries is from 0 to {2**16 - 1}, not {tries}")
-    return number
+def _checked_tries(tries: int | None) -> int:
+    # None is not promised, but the reference takes it.
+    return _DEFAULT_TRIES if tries is None else whole_number("rebase_tries", tries, 0, 2**16 - 1)
 
 
 def _check_function(function: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self
 
+from icechunk._arguments import instance, optional_texts
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
 from icechunk._values.enums import ChunkType
@@ -137,6 +138,9 @@ class Storage:
         self, settings: StorageSettings | None = None, prefix: str | None = None
     ) -> list[StorageObjectInfo]:
         """List all objects below `prefix` (a folder), as paths relative to it."""
+        optional_texts(prefix=prefix)
+        if settings is not None:
+            instance("settings", settings, StorageSettings)
         folder = (prefix or "").strip("/")
         start = f"{folder}/" if folder else ""
         backend = registry.connect(self._location, settings)

@@ -17,6 +17,7 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype, cpu, default_buffer_prototype
 from zarr.core.sync import SyncMixin
 
+from icechunk._arguments import text
 from icechunk._async_forms import run_io
 from icechunk._display.blocks import Block
 from icechunk._display.html import html
@@ -428,7 +429,8 @@ class IcechunkStore(Store, SyncMixin):
             * offsets and lengths in bytes: uint64;
             * a dict with the content of the inline chunks, by their row in this batch.
         """
-        return ChunkIterator(chunk_batches(self._engine, array_path, checked_batch_size(batch_size)))
+        path = text("array_path", array_path)
+        return ChunkIterator(chunk_batches(self._engine, path, checked_batch_size(batch_size)))
 
     # -- listing ------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from icechunk._arguments import optional_texts
 from icechunk._engine.format.ids import SnapshotId
 from icechunk._engine.repository.repository import EngineRepository
 
@@ -31,14 +32,9 @@ class RepositoryHandle:
         return self._engine.resolve(branch=branch, tag=tag, snapshot_id=id, as_of=as_of)
 
 
-def exactly_one(*selectors: str | None) -> None:
+def exactly_one(**selectors: str | None) -> None:
     """Raise, unless one snapshot is selected, in one way."""
-    if sum(selector is not None for selector in selectors) != 1:
+    # First what each of them is: two wrong ones are not one too many.
+    optional_texts(**selectors)
+    if sum(selector is not None for selector in selectors.values()) != 1:
         raise ValueError("Must provide one of branch, tag, or snapshot_id")
-
-
-def ref_name(ref: str) -> str:
-    """Return the name of a branch or tag, if it is one at all."""
-    if not isinstance(ref, str):
-        raise TypeError(f"the name of a branch or tag is a str, not an instance of {type(ref)}")
-    return ref

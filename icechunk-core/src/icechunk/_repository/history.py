@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from icechunk._arguments import flag, optional_texts, text
 from icechunk._async_forms import async_form, async_iterator_form
 from icechunk._engine.format.ids import SnapshotId
 from icechunk._repository.handle import RepositoryHandle, exactly_one
@@ -22,7 +23,9 @@ class HistoryMethods(RepositoryHandle):
         SnapshotNotFoundError
             There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
         """
-        return SnapshotInfo._of(self._engine.history.lookup_snapshot(SnapshotId.parse(snapshot_id)))
+        return SnapshotInfo._of(
+            self._engine.history.lookup_snapshot(SnapshotId.parse(text("snapshot_id", snapshot_id)))
+        )
 
     lookup_snapshot_async = async_form(lookup_snapshot)
 
@@ -37,7 +40,7 @@ class HistoryMethods(RepositoryHandle):
 
         Exactly one of the parameters says which snapshot. What others commit meanwhile is not seen.
         """
-        exactly_one(branch, tag, snapshot_id)
+        exactly_one(branch=branch, tag=tag, snapshot_id=snapshot_id)
         records = self._engine.ancestry(
             branch=branch,
             tag=tag,
@@ -73,10 +76,11 @@ class HistoryMethods(RepositoryHandle):
         SnapshotNotFoundError
             There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
         """
+        is_plain = flag("plain", plain)
         if (branch, tag, snapshot_id) != (None, None, None):
-            exactly_one(branch, tag, snapshot_id)
+            exactly_one(branch=branch, tag=tag, snapshot_id=snapshot_id)
         id = None if snapshot_id is None else SnapshotId.parse(snapshot_id)
-        return AncestryGraph._of(self._engine.graph(branch=branch, tag=tag, snapshot_id=id), plain=plain)
+        return AncestryGraph._of(self._engine.graph(branch=branch, tag=tag, snapshot_id=id), plain=is_plain)
 
     ancestry_graph_async = async_form(ancestry_graph)
 
@@ -111,8 +115,10 @@ class HistoryMethods(RepositoryHandle):
         SnapshotNotFoundError
             There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
         """
-        exactly_one(from_branch, from_tag, from_snapshot_id)
-        exactly_one(to_branch, to_tag, to_snapshot_id)
+        # What both are, before how many there are.
+        optional_texts(to_branch=to_branch, to_tag=to_tag, to_snapshot_id=to_snapshot_id)
+        exactly_one(from_branch=from_branch, from_tag=from_tag, from_snapshot_id=from_snapshot_id)
+        exactly_one(to_branch=to_branch, to_tag=to_tag, to_snapshot_id=to_snapshot_id)
         origin = self._resolve(from_branch, from_tag, from_snapshot_id)
         return self._engine.diff(origin, self._resolve(to_branch, to_tag, to_snapshot_id))
 

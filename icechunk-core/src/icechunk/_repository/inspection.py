@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from icechunk._arguments import text
 from icechunk._async_forms import async_form
 from icechunk._engine.format.ids import ManifestId, SnapshotId
 from icechunk._repository.handle import RepositoryHandle
@@ -24,7 +25,9 @@ class InspectionMethods(RepositoryHandle):
         """
         return [
             ManifestFileInfo._of(str(id), size_bytes=size_bytes, num_chunk_refs=num_refs)
-            for id, size_bytes, num_refs in self._engine.manifest_files(SnapshotId.parse(snapshot_id))
+            for id, size_bytes, num_refs in self._engine.manifest_files(
+                SnapshotId.parse(text("snapshot_id", snapshot_id))
+            )
         ]
 
     list_manifest_files_async = async_form(list_manifest_files)
@@ -37,7 +40,7 @@ class InspectionMethods(RepositoryHandle):
         StorageError
             There is no such snapshot.
         """
-        return self._engine.inspect_snapshot(SnapshotId.parse(snapshot_id))
+        return self._engine.inspect_snapshot(SnapshotId.parse(text("snapshot_id", snapshot_id)))
 
     inspect_snapshot_async = async_form(inspect_snapshot)
 
@@ -61,7 +64,7 @@ class InspectionMethods(RepositoryHandle):
         StorageError
             There is no such manifest.
         """
-        return self._engine.inspect_manifest(_manifest_id(manifest_id))
+        return self._engine.inspect_manifest(_manifest_id(text("manifest_id", manifest_id)))
 
     inspect_manifest_async = async_form(inspect_manifest)
 
@@ -75,7 +78,7 @@ class InspectionMethods(RepositoryHandle):
         StorageError
             There is no such log.
         """
-        return self._engine.inspect_transaction_log(SnapshotId.parse(snapshot_id))
+        return self._engine.inspect_transaction_log(SnapshotId.parse(text("snapshot_id", snapshot_id)))
 
     inspect_transaction_log_async = async_form(inspect_transaction_log)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from icechunk._arguments import optional_texts, text
 from icechunk._async_forms import async_form
 from icechunk._engine.format.ids import SnapshotId
-from icechunk._repository.handle import RepositoryHandle, ref_name
+from icechunk._repository.handle import RepositoryHandle
 
 
 class RefMethods(RepositoryHandle):
@@ -22,7 +23,7 @@ class RefMethods(RepositoryHandle):
         SnapshotNotFoundError
             There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
         """
-        self._engine.create_branch(ref_name(branch), SnapshotId.parse(snapshot_id))
+        self._engine.create_branch(text("branch", branch), SnapshotId.parse(text("snapshot_id", snapshot_id)))
 
     create_branch_async = async_form(create_branch)
 
@@ -40,7 +41,7 @@ class RefMethods(RepositoryHandle):
         RefNotFoundError
             There is no such branch.
         """
-        return str(self._engine.history.lookup_branch(ref_name(branch)))
+        return str(self._engine.history.lookup_branch(text("branch", branch)))
 
     lookup_branch_async = async_form(lookup_branch)
 
@@ -65,8 +66,10 @@ class RefMethods(RepositoryHandle):
         RefNotFoundError
             There is no such branch (spec version 1, with `from_snapshot_id`: a `ConflictError`).
         """
+        name, new_tip = text("branch", branch), text("snapshot_id", snapshot_id)
+        optional_texts(from_snapshot_id=from_snapshot_id)
         expected = None if from_snapshot_id is None else SnapshotId.parse(from_snapshot_id)
-        self._engine.reset_branch(ref_name(branch), SnapshotId.parse(snapshot_id), expected_tip=expected)
+        self._engine.reset_branch(name, SnapshotId.parse(new_tip), expected_tip=expected)
 
     reset_branch_async = async_form(reset_branch)
 
@@ -80,7 +83,7 @@ class RefMethods(RepositoryHandle):
         RefNotFoundError
             There is no such branch.
         """
-        self._engine.delete_branch(ref_name(branch))
+        self._engine.delete_branch(text("branch", branch))
 
     delete_branch_async = async_form(delete_branch)
 
@@ -96,7 +99,7 @@ class RefMethods(RepositoryHandle):
         SnapshotNotFoundError
             There is no such snapshot (spec version 1: an `ObjectNotFoundError`).
         """
-        self._engine.create_tag(ref_name(tag), SnapshotId.parse(snapshot_id))
+        self._engine.create_tag(text("tag", tag), SnapshotId.parse(text("snapshot_id", snapshot_id)))
 
     create_tag_async = async_form(create_tag)
 
@@ -114,7 +117,7 @@ class RefMethods(RepositoryHandle):
         RefNotFoundError
             There is no such tag.
         """
-        return str(self._engine.history.lookup_tag(ref_name(tag)))
+        return str(self._engine.history.lookup_tag(text("tag", tag)))
 
     lookup_tag_async = async_form(lookup_tag)
 
@@ -126,6 +129,6 @@ class RefMethods(RepositoryHandle):
         RefNotFoundError
             There is no such tag.
         """
-        self._engine.delete_tag(ref_name(tag))
+        self._engine.delete_tag(text("tag", tag))
 
     delete_tag_async = async_form(delete_tag)

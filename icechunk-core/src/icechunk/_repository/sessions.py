@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from icechunk._arguments import optional_texts, text
 from icechunk._async_forms import async_form
-from icechunk._repository.handle import RepositoryHandle, exactly_one, ref_name
+from icechunk._repository.handle import RepositoryHandle, exactly_one
 from icechunk._values.records import aware
 from icechunk.session import Session
 
@@ -51,11 +52,12 @@ class SessionMethods(RepositoryHandle):
         SnapshotNotFoundError
             There is no such snapshot (spec version 1: an `ObjectNotFoundError`), or none so old.
         """
+        optional_texts(branch=branch, tag=tag, snapshot_id=snapshot_id)
         if as_of is not None:
             aware(as_of)
             if branch is None:
                 raise ValueError("as_of argument must be provided together with a branch name")
-        exactly_one(branch, tag, snapshot_id)
+        exactly_one(branch=branch, tag=tag, snapshot_id=snapshot_id)
         return Session(self._engine.readonly_session(self._resolve(branch, tag, snapshot_id, as_of)))
 
     readonly_session_async = async_form(readonly_session)
@@ -70,7 +72,7 @@ class SessionMethods(RepositoryHandle):
         ReadOnlyError
             The storage is read-only, or the repository's status is.
         """
-        return Session(self._engine.writable_session(ref_name(branch)))
+        return Session(self._engine.writable_session(text("branch", branch)))
 
     writable_session_async = async_form(writable_session)
 
@@ -90,7 +92,7 @@ class SessionMethods(RepositoryHandle):
         SessionStateError
             The feature flag `move_node` is off.
         """
-        return Session(self._engine.rearrange_session(ref_name(branch)))
+        return Session(self._engine.rearrange_session(text("branch", branch)))
 
     rearrange_session_async = async_form(rearrange_session)
 

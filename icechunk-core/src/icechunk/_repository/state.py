@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from icechunk._arguments import flag, instance, text
 from icechunk._async_forms import async_form
 from icechunk._repository.handle import RepositoryHandle
 from icechunk._values.repository_state import FeatureFlag, RepoStatus
@@ -101,9 +102,7 @@ class StateMethods(RepositoryHandle):
         FormatError
             The repository is of spec version 1, which cannot be closed.
         """
-        if not isinstance(status, RepoStatus):
-            raise TypeError(f"a status is a RepoStatus, not an instance of {type(status)}")
-        self._engine.set_status(status)
+        self._engine.set_status(instance("status", status, RepoStatus))
 
     set_status_async = async_form(set_status)
 
@@ -150,8 +149,7 @@ class StateMethods(RepositoryHandle):
         FormatError
             The repository is of spec version 1, which has no flags.
         """
-        if setting is not None and not isinstance(setting, bool):
-            raise TypeError(f"setting is True, False or None, not an instance of {type(setting)}")
-        self._engine.set_feature_flag(name, setting)
+        state = None if setting is None else flag("setting", setting)
+        self._engine.set_feature_flag(text("name", name), state)
 
     set_feature_flag_async = async_form(set_feature_flag)

@@ -1,0 +1,27 @@
+"""What is refused because of its type or range is refused by both, with the same class and kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.interop import argument_programs
+from tests.interop.reference import Side
+
+
+@pytest.mark.parametrize(
+    ("program", "args"),
+    [("names", (1,)), ("names", (2,)), ("paths", (1,)), ("paths", (2,)), ("places", ()), ("flags", ())],
+)
+def test_both_refuse_the_same_arguments(reference: Side, program: str, args: tuple[Any, ...]) -> None:
+    ours = getattr(argument_programs, program)(*args)
+    theirs = reference.call(f"argument_programs:{program}", *args)
+    assert {step: without_text(outcome) for step, outcome in ours.items()} == {
+        step: without_text(outcome) for step, outcome in theirs.items()
+    }
+
+
+def without_text(outcome: Any) -> Any:
+    """What is said of an argument is each one's own; the class and the kind are not."""
+    return outcome[:2] if isinstance(outcome, list) and len(outcome) == 3 else outcome
