@@ -6,7 +6,9 @@ Each call is made with the blocking method and with its awaitable twin.
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -173,4 +175,34 @@ def flags() -> dict[str, Any]:
                     "m", allow_empty=True, rebase_with=r, rebase_tries=b
                 ),
             )
+    return steps.outcomes
+
+
+def copies(spec_version: int) -> dict[str, Any]:
+    """What copies and pickles, and whether the copy is the same session."""
+    steps = Steps()
+    repo = filled(spec_version)
+    writable, committed = repo.writable_session("main"), repo.writable_session("main")
+    sessions = {
+        "writable": writable,
+        "fork": writable.fork(),
+        "committed": committed,
+        "read-only": repo.readonly_session("main"),
+    }
+    committed.commit("m", allow_empty=True)
+    if spec_version > 1:
+        sessions["rearrange"] = repo.rearrange_session("main")
+    for label, session in sessions.items():
+        for what, thing in (
+            (label, session),
+            (f"{label} store", session.store),
+            (f"{label} store that refuses writes", session.store.with_read_only(True)),
+        ):
+            for way in (copy.copy, copy.deepcopy):
+                steps.do(
+                    f"{way.__name__}: {what}",
+                    lambda w=way, t=thing: w(t),
+                    lambda made, t=thing: [type(made).__name__, made == t, made.read_only],
+                )
+            steps.do(f"pickle: {what}", lambda t=thing: pickle.dumps(t))
     return steps.outcomes

@@ -22,6 +22,12 @@ def test_both_refuse_the_same_arguments(reference: Side, program: str, args: tup
     }
 
 
+@pytest.mark.parametrize("spec_version", [1, 2])
+def test_both_copy_the_same_sessions(reference: Side, spec_version: int) -> None:
+    ours = argument_programs.copies(spec_version)
+    assert ours == reference.call("argument_programs:copies", spec_version)
+
+
 def without_text(outcome: Any) -> Any:
     """What is said of an argument is each one's own; the class and the kind are not."""
     return outcome[:2] if isinstance(outcome, list) and len(outcome) == 3 else outcome

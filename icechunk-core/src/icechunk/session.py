@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any, Self
 
 from icechunk._arguments import chunk_index, flag, mapping, text, whole_number, whole_numbers
 from icechunk._async_forms import async_form, run_call
@@ -47,8 +47,8 @@ class Session:
     this session never sees what others commit meanwhile. After a commit it is read-only, at the
     new snapshot.
 
-    A session may be used from several threads. A read-only one pickles; a writable one does not, as
-    the copy could not tell the original what it wrote: use `fork` for that.
+    A session may be used from several threads. A read-only one copies and pickles; a writable one does
+    not, as the copy could not tell the original what it wrote: use `fork` for that.
     """
 
     _engine: EngineSession
@@ -500,6 +500,10 @@ class Session:
 
     def __reduce__(self) -> tuple[type[Session], tuple[EngineSession]]:
         return type(self), (self._engine,)
+
+    def __copy__(self) -> Self:
+        # By default the copy would go on with the same engine: one session under two names.
+        return type(self)(copy(self._engine))
 
     def _block(self) -> Block:
         fields: list[tuple[str, str | Block]] = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from operator import index
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar
 
 import numpy as np
 from zarr.abc.store import (
@@ -103,6 +104,13 @@ class IcechunkStore(Store, SyncMixin):
 
     def __hash__(self) -> int:
         return hash((IcechunkStore, id(self._engine)))
+
+    def __copy__(self) -> Self:
+        # Of another session, as a copy that was pickled: see `Session`.
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made._engine = copy(self._engine)
+        return made
 
     def _block(self) -> Block:
         engine = self._engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import pickle
@@ -15,6 +16,7 @@ from zarr.core.buffer import cpu
 from icechunk import (
     ChunkType,
     ConflictError,
+    ForkSession,
     InvalidInputError,
     NodeNotFoundError,
     ReadOnlyError,
@@ -217,6 +219,35 @@ def test_a_writable_session_does_not_pickle(session: Session) -> None:
     for thing in (session, session.store, filled(session)):
         with pytest.raises(ValueError, match="You must opt-in to pickle writable sessions"):
             pickle.dumps(thing)
+
+
+def test_a_writable_session_does_not_copy(session: Session) -> None:
+    for thing in (session, session.store, session.store.with_read_only(True)):
+        for way in (copy.copy, copy.deepcopy):
+            with pytest.raises(ValueError, match="You must opt-in to pickle writable sessions"):
+                way(thing)
+
+
+def test_a_copy_of_a_fork_is_a_session_of_its_own(session: Session) -> None:
+    fork = session.fork()
+    filled(fork)
+    for other in (copy.copy(fork), copy.copy(fork.store).session):
+        assert type(other) is ForkSession
+        assert other != fork
+        asyncio.run(other.store.delete("g/a/zarr.json"))
+        assert other.store.get_sync("g/a/zarr.json") is None
+        assert fork.store.get_sync("g/a/zarr.json") is not None
+
+
+def test_a_copy_of_a_reader_reads_the_same(repository: Repository, session: Session) -> None:
+    filled(session)
+    session.commit("fill")
+    for reader in (session, repository.readonly_session("main")):
+        twin, store = copy.copy(reader), copy.copy(reader.store)
+        assert (twin != reader, twin.snapshot_id) == (True, reader.snapshot_id)
+        assert store.read_only
+        for each in (twin.store, store):
+            assert zarr.open_array(each, path="g/a", mode="r")[9, 3] == 39
 
 
 def test_very_many_changes_are_worth_a_warning(
