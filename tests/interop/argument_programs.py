@@ -206,3 +206,24 @@ def copies(spec_version: int) -> dict[str, Any]:
                 )
             steps.do(f"pickle: {what}", lambda t=thing: pickle.dumps(t))
     return steps.outcomes
+
+
+def diffs(spec_version: int) -> dict[str, Any]:
+    """Diffs from and to what is not there."""
+    steps = Twins()
+    repo = filled(spec_version)
+    nowhere = {
+        "branch": "nowhere",
+        "tag": "nowhere",
+        "snapshot_id": "0" * 20,
+    }
+    for key, name in nowhere.items():
+        for end, start in (("from", "to"), ("to", "from")):
+            ends = {f"{end}_{key}": name, f"{start}_branch": "main"}
+            steps.both(f"{end} {key}", repo, "diff", **ends)
+            steps.both(
+                f"{end} {key}, bad id", repo, "diff", **{f"{end}_{key}": name, f"{start}_snapshot_id": "bad"}
+            )
+    steps.both("a name that cannot be", repo, "diff", from_tag="a/b", to_branch="main")
+    steps.both("an id that cannot be", repo, "diff", from_snapshot_id="bad", to_branch="main")
+    return steps.outcomes

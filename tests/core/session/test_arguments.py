@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icechunk import ChunkType, ConflictDetector, Repository, Session, Storage, in_memory_storage
+from icechunk import (
+    ChunkType,
+    ConflictDetector,
+    IcechunkError,
+    Repository,
+    Session,
+    Storage,
+    in_memory_storage,
+)
 
 TIP = "1CECHNKREP0F1RSTCMT0"
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -190,3 +198,13 @@ def test_what_is_as_good_is_accepted(repo2: Repository) -> None:
     session.commit("m", allow_empty=np.True_, rebase_with=ConflictDetector(), rebase_tries=tries)  # type: ignore[arg-type]
     repo2.set_feature_flag("move_node", np.False_)  # type: ignore[arg-type]
     assert "move_node" in [each.name for each in repo2.disabled_feature_flags()]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"from_branch": "no"}, {"from_tag": "no"}, {"from_snapshot_id": "0" * 20}]
+)
+async def test_a_diff_from_nowhere_says_so_as_a_session(repo: Repository, arguments: dict[str, str]) -> None:
+    for function in twins(repo, "diff"):
+        with pytest.raises(IcechunkError, match=r"^session error: \w+ (id )?not found `") as raised:
+            await outcome(function(**arguments, to_branch="main"))
+        assert raised.value.kind in {"ref-not-found", "snapshot-not-found", "object-not-found"}

@@ -8,6 +8,7 @@ from icechunk._arguments import flag, optional_texts, text
 from icechunk._async_forms import async_form, async_iterator_form
 from icechunk._engine.format.ids import SnapshotId
 from icechunk._repository.handle import RepositoryHandle, exactly_one
+from icechunk.errors import InvalidInputError, ObjectNotFoundError, RefNotFoundError, SnapshotNotFoundError
 from icechunk.ops import Update
 from icechunk.snapshots import AncestryGraph, Diff, SnapshotInfo
 
@@ -119,8 +120,15 @@ class HistoryMethods(RepositoryHandle):
         optional_texts(to_branch=to_branch, to_tag=to_tag, to_snapshot_id=to_snapshot_id)
         exactly_one(from_branch=from_branch, from_tag=from_tag, from_snapshot_id=from_snapshot_id)
         exactly_one(to_branch=to_branch, to_tag=to_tag, to_snapshot_id=to_snapshot_id)
-        origin = self._resolve(from_branch, from_tag, from_snapshot_id)
-        return self._engine.diff(origin, self._resolve(to_branch, to_tag, to_snapshot_id))
+        from_id = None if from_snapshot_id is None else SnapshotId.parse(from_snapshot_id)
+        to_id = None if to_snapshot_id is None else SnapshotId.parse(to_snapshot_id)
+        try:
+            origin = self._engine.resolve(branch=from_branch, tag=from_tag, snapshot_id=from_id)
+            target = self._engine.resolve(branch=to_branch, tag=to_tag, snapshot_id=to_id)
+        except (RefNotFoundError, SnapshotNotFoundError, ObjectNotFoundError, InvalidInputError) as error:
+            # The phrase that programs know it by: the reference asks a session for its diffs.
+            raise type(error)(f"session error: {error}", kind=error.kind) from error.__cause__
+        return self._engine.diff(origin, target)
 
     diff_async = async_form(diff)
 
