@@ -227,3 +227,22 @@ def diffs(spec_version: int) -> dict[str, Any]:
     steps.both("a name that cannot be", repo, "diff", from_tag="a/b", to_branch="main")
     steps.both("an id that cannot be", repo, "diff", from_snapshot_id="bad", to_branch="main")
     return steps.outcomes
+
+
+def at_the_call(spec_version: int) -> dict[str, Any]:
+    """What an asynchronous iterator refuses before anybody asks for an item."""
+    steps = Steps()
+    repo = filled(spec_version)
+
+    async def call(method: str, **arguments: Any) -> None:
+        getattr(repo, method)(**arguments)
+
+    steps.do("ops log", lambda: asyncio.run(call("ops_log_async")))
+    for label, arguments in {
+        "nothing": {},
+        "an int": {"branch": 1},
+        "two": {"branch": "main", "tag": "t"},
+        "no id": {"snapshot_id": "bad"},
+    }.items():
+        steps.do(f"ancestry of {label}", lambda a=arguments: asyncio.run(call("async_ancestry", **a)))
+    return steps.outcomes

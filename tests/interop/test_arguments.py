@@ -12,7 +12,16 @@ from tests.interop.reference import Side
 
 @pytest.mark.parametrize(
     ("program", "args"),
-    [("names", (1,)), ("names", (2,)), ("paths", (1,)), ("paths", (2,)), ("places", ()), ("flags", ())],
+    [
+        ("names", (1,)),
+        ("names", (2,)),
+        ("paths", (1,)),
+        ("paths", (2,)),
+        ("places", ()),
+        ("flags", ()),
+        ("at_the_call", (1,)),
+        ("at_the_call", (2,)),
+    ],
 )
 def test_both_refuse_the_same_arguments(reference: Side, program: str, args: tuple[Any, ...]) -> None:
     ours = getattr(argument_programs, program)(*args)

@@ -114,16 +114,32 @@ def async_class_form(
 
 
 def async_iterator_form(
-    blocking: Callable[P, Iterable[T]], *, name: str | None = None
+    blocking: Callable[P, Iterable[T]],
+    *,
+    name: str | None = None,
+    check: Callable[P, object] | None = None,
 ) -> Callable[P, AsyncIterator[T]]:
     """Derive the asynchronous iterator of a blocking method that returns an iterator.
 
     Items are fetched in batches that double, so the first one comes soon and a long history
     does not pay for a hop to a thread at each item.
+
+    Parameters
+    ----------
+    blocking, name
+        As for `async_form`.
+    check
+        Called with the same arguments, in place and not when the first item is asked for: raises what
+        needs no I/O to be known.
     """
     blocking_name = blocking.__name__
 
-    async def twin(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[T]:
+    def twin(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[T]:
+        if check is not None:
+            cast("Callable[..., object]", check)(self, *args, **kwargs)
+        return items_of(self, *args, **kwargs)
+
+    async def items_of(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[T]:
         items: Iterable[T] = await run_call(getattr(self, blocking_name), *args, **kwargs)
         iterator = iter(items)
         size = 1

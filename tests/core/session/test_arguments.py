@@ -12,7 +12,9 @@ import pytest
 from icechunk import (
     ChunkType,
     ConflictDetector,
+    FormatError,
     IcechunkError,
+    InvalidInputError,
     Repository,
     Session,
     Storage,
@@ -208,3 +210,18 @@ async def test_a_diff_from_nowhere_says_so_as_a_session(repo: Repository, argume
         with pytest.raises(IcechunkError, match=r"^session error: \w+ (id )?not found `") as raised:
             await outcome(function(**arguments, to_branch="main"))
         assert raised.value.kind in {"ref-not-found", "snapshot-not-found", "object-not-found"}
+
+
+async def test_an_iterator_says_at_once_what_it_needs_no_storage_for(repo: Repository) -> None:
+    with wrong("branch"):
+        repo.async_ancestry(branch=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Must provide one of"):
+        repo.async_ancestry()
+    with pytest.raises(InvalidInputError, match="invalid snapshot id"):
+        repo.async_ancestry(snapshot_id="bad")
+    if repo.spec_version == 1:
+        with pytest.raises(FormatError) as raised:
+            repo.ops_log_async()
+        assert raised.value.kind == "unsupported-spec-version"
+    else:
+        assert [each async for each in repo.ops_log_async()]

@@ -43,6 +43,12 @@ class Subject:
 
     async_count = async_iterator_form(count, name="async_count")
 
+    def _check(self, stop: int) -> None:
+        if stop < 0:
+            raise ValueError(stop)
+
+    checked_count = async_iterator_form(count, name="checked_count", check=_check)
+
 
 class Override(Subject):
     def work(self, number: int, *, factor: int = 2) -> tuple[int, str, str]:
@@ -79,6 +85,13 @@ async def test_an_iterator_comes_in_batches_and_raises_where_the_blocking_one_do
     with pytest.raises(LookupError):
         await read_on()
     assert seen == list(range(len(seen)))
+
+
+async def test_an_iterator_can_refuse_before_anybody_asks_for_an_item() -> None:
+    with pytest.raises(ValueError, match="-1"):
+        Subject().checked_count(-1)
+    assert [n async for n in Subject().checked_count(2)] == [0, 1]
+    Subject().async_count(-1)
 
 
 def test_the_twin_looks_like_a_method_of_its_own() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from icechunk._arguments import flag, optional_texts, text
 from icechunk._async_forms import async_form, async_iterator_form
 from icechunk._engine.format.ids import SnapshotId
+from icechunk._engine.session.kinds import needs_spec_2
 from icechunk._repository.handle import RepositoryHandle, exactly_one
 from icechunk.errors import InvalidInputError, ObjectNotFoundError, RefNotFoundError, SnapshotNotFoundError
 from icechunk.ops import Update
@@ -30,6 +31,12 @@ class HistoryMethods(RepositoryHandle):
 
     lookup_snapshot_async = async_form(lookup_snapshot)
 
+    def _check_ancestry(
+        self, *, branch: str | None = None, tag: str | None = None, snapshot_id: str | None = None
+    ) -> SnapshotId | None:
+        exactly_one(branch=branch, tag=tag, snapshot_id=snapshot_id)
+        return None if snapshot_id is None else SnapshotId.parse(snapshot_id)
+
     def ancestry(
         self,
         *,
@@ -41,15 +48,10 @@ class HistoryMethods(RepositoryHandle):
 
         Exactly one of the parameters says which snapshot. What others commit meanwhile is not seen.
         """
-        exactly_one(branch=branch, tag=tag, snapshot_id=snapshot_id)
-        records = self._engine.ancestry(
-            branch=branch,
-            tag=tag,
-            snapshot_id=None if snapshot_id is None else SnapshotId.parse(snapshot_id),
-        )
-        return map(SnapshotInfo._of, records)
+        id = self._check_ancestry(branch=branch, tag=tag, snapshot_id=snapshot_id)
+        return map(SnapshotInfo._of, self._engine.ancestry(branch=branch, tag=tag, snapshot_id=id))
 
-    async_ancestry = async_iterator_form(ancestry, name="async_ancestry")
+    async_ancestry = async_iterator_form(ancestry, name="async_ancestry", check=_check_ancestry)
 
     def ancestry_graph(
         self,
@@ -132,6 +134,10 @@ class HistoryMethods(RepositoryHandle):
 
     diff_async = async_form(diff)
 
+    def _check_ops_log(self) -> None:
+        if self._engine.spec_version < 2:
+            raise needs_spec_2()
+
     def ops_log(self) -> Iterator[Update]:
         """Iterate over everything that was done to the repository, newest first.
 
@@ -145,4 +151,4 @@ class HistoryMethods(RepositoryHandle):
         """
         return map(Update._of, self._engine.ops_log())
 
-    ops_log_async = async_iterator_form(ops_log)
+    ops_log_async = async_iterator_form(ops_log, check=_check_ops_log)
