@@ -246,3 +246,13 @@ def at_the_call(spec_version: int) -> dict[str, Any]:
     }.items():
         steps.do(f"ancestry of {label}", lambda a=arguments: asyncio.run(call("async_ancestry", **a)))
     return steps.outcomes
+
+
+def listings() -> dict[str, Any]:
+    """Prefixes that lead upwards."""
+    steps = Twins()
+    store = filled(2).writable_session("main").store
+    for prefix in ("..", "../", "/..", "a/..", "a/../g", "c/..", "nowhere/.."):
+        for method in ("list_dir", "list_prefix", "is_empty", "getsize_prefix", "delete_dir"):
+            steps.both(prefix, store, method, prefix)
+    return steps.outcomes

@@ -19,6 +19,7 @@ from tests.interop.reference import Side
         ("paths", (2,)),
         ("places", ()),
         ("flags", ()),
+        ("listings", ()),
         ("at_the_call", (1,)),
         ("at_the_call", (2,)),
     ],

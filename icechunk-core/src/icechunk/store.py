@@ -25,6 +25,7 @@ from icechunk._display.html import html
 from icechunk._engine.format.chunk_refs import InlineRef, NativeRef, VirtualRef
 from icechunk._engine.session import listing, writing
 from icechunk._engine.session.chunks import chunk_batches
+from icechunk._engine.session.keys import normal_path
 from icechunk._engine.session.kinds import NOT_WRITABLE
 from icechunk._engine.session.reading import NOT_LOADED
 from icechunk._engine.session.session import EngineSession, Found
@@ -268,7 +269,14 @@ class IcechunkStore(Store, SyncMixin):
         return _size(key, await self._find(key))
 
     async def getsize_prefix(self, prefix: str) -> int:
-        """Return the total size in bytes of the values in a directory. Reads no chunk."""
+        """Return the total size in bytes of the values in a directory. Reads no chunk.
+
+        Raises
+        ------
+        InvalidInputError
+            `prefix` has ``..`` in it.
+        """
+        _check_prefix(prefix)
         return await self._run(self._size_within, prefix)
 
     def _size_within(self, prefix: str) -> int:
@@ -453,7 +461,13 @@ class IcechunkStore(Store, SyncMixin):
         `prefix` is the path of a node, of nothing but the parent of nodes, or of a directory of
         chunks, with or without a slash behind; a string that keys just happen to begin with yields
         nothing.
+
+        Raises
+        ------
+        InvalidInputError
+            `prefix` has ``..`` in it.
         """
+        _check_prefix(prefix)
         engine = self._engine
         if self._is_far:
             for key in await run_io(lambda: [*listing.keys_within(engine, prefix)]):
@@ -463,12 +477,26 @@ class IcechunkStore(Store, SyncMixin):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Iterate over the names that are directly in a directory."""
+        """Iterate over the names that are directly in a directory.
+
+        Raises
+        ------
+        InvalidInputError
+            `prefix` has ``..`` in it.
+        """
+        _check_directory(prefix)
         for name in await self._run(listing.names_in, self._engine, prefix):
             yield name
 
     async def is_empty(self, prefix: str) -> bool:
-        """Whether there is nothing in a directory."""
+        """Whether there is nothing in a directory.
+
+        Raises
+        ------
+        InvalidInputError
+            `prefix` has ``..`` in it.
+        """
+        _check_directory(prefix)
         return await self._run(listing.is_empty, self._engine, prefix)
 
     async def _run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -510,6 +538,23 @@ def checked_batch_size(batch_size: int) -> int:
     if size < 1:
         raise ValueError(f"batch_size is at least 1, not {size}")
     return size
+
+
+def _check_prefix(prefix: str) -> None:
+    """Refuse a prefix that leads upwards: no key begins like that."""
+    if normal_path(prefix) is None:
+        raise InvalidInputError(
+            f"bad key prefix ({prefix}): Cannot convert to a path, as it has `..` in it",
+            kind=ErrorKind.BAD_KEY_PREFIX,
+        )
+
+
+def _check_directory(prefix: str) -> None:
+    """As `_check_prefix`, with the kind that the reference has for questions about one directory."""
+    if normal_path(prefix) is None:
+        raise InvalidInputError(
+            f"could not create path from prefix: `{prefix}` has `..` in it", kind=ErrorKind.INVALID_PATH
+        )
 
 
 def _span(byte_range: ByteRequest, size: int) -> tuple[int, int]:

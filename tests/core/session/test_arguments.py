@@ -225,3 +225,22 @@ async def test_an_iterator_says_at_once_what_it_needs_no_storage_for(repo: Repos
         assert raised.value.kind == "unsupported-spec-version"
     else:
         assert [each async for each in repo.ops_log_async()]
+
+
+@pytest.mark.parametrize("prefix", ["..", "/..", "a/..", "a/../g", "nowhere/.."])
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("list_dir", "invalid-path"),
+        ("is_empty", "invalid-path"),
+        ("list_prefix", "bad-key-prefix"),
+        ("getsize_prefix", "bad-key-prefix"),
+        ("delete_dir", "bad-key-prefix"),
+    ],
+)
+async def test_no_prefix_leads_upwards(repo: Repository, method: str, kind: str, prefix: str) -> None:
+    session = repo.writable_session("main")
+    with pytest.raises(InvalidInputError) as raised:
+        await outcome(getattr(session.store, method)(prefix))
+    assert raised.value.kind == kind
+    assert not session.has_uncommitted_changes

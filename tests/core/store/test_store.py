@@ -273,7 +273,6 @@ async def test_listings(either: IcechunkStore) -> None:
         assert await listed(either.list_dir(prefix)) == names
         assert await either.is_empty(prefix) == (not expected)
     assert await listed(either.list_dir("g/a/c/0/0")) == []
-    assert await listed(either.list_dir("..")) == []
 
 
 async def test_an_array_without_chunks_has_no_directory_of_them(either: IcechunkStore) -> None:
