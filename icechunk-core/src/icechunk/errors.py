@@ -31,9 +31,8 @@ logs know them as `icechunk.ConflictError`. The others are ours and report this 
 from __future__ import annotations
 
 from enum import StrEnum
+from types import NoneType
 from typing import TYPE_CHECKING, ClassVar
-
-from icechunk._values.checks import required, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,7 +245,8 @@ class ConflictError(IcechunkError):
         else:
             given = (expected_parent, actual_parent, message)
         for name, parent in (("expected_parent", expected_parent), ("actual_parent", actual_parent)):
-            text(name, parent)
+            if not isinstance(parent, (str, NoneType)):
+                raise TypeError(f"{name} must be a str or None, got {type(parent).__name__}")
         super().__init__(message, kind)
         self.args = given if kind is None else (expected_parent, actual_parent, message, kind)
         self._parents = (expected_parent, actual_parent)
@@ -288,9 +288,10 @@ class RebaseFailedError(ConflictError):
     def __init__(
         self, snapshot: str, conflicts: Sequence[Conflict], reasons: Sequence[str | None] = ()
     ) -> None:
-        required(text)("snapshot", snapshot)
-        given: object = conflicts
-        if isinstance(given, str):  # a sequence as well, but not of conflicts
+        given: tuple[object, object] = (snapshot, conflicts)
+        if not isinstance(given[0], str):
+            raise TypeError(f"snapshot must be a str, got {type(snapshot).__name__}")
+        if isinstance(given[1], str):  # a sequence as well, but not of conflicts
             raise TypeError("conflicts must be a sequence of conflicts, got str")
         told = list(dict.fromkeys(filter(None, reasons)))
         more = "" if len(told) <= _FEW_REASONS else f"; {len(told) - _FEW_REASONS} more"
