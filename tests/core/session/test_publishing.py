@@ -159,3 +159,24 @@ def test_an_amend_asks_for_one_thing_more_than_a_commit(storage: FaultInjectingS
     session = repo.writable_session("main")
     amended = requests(lambda: session.amend("three", allow_empty=True))
     assert amended == {**committed, "get": committed["get"] + 1}
+
+
+@pytest.mark.parametrize("publish", [lambda session: session.commit("committed"), amend])
+def test_ctrl_c_right_after_the_publication_is_made_up_for_by_the_next_try(
+    repo2: Repository, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = changed(repo2)
+
+    def interrupt(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session._engine, "become_read_only", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        publish(session)
+    tip = repo2.lookup_branch("main")
+    history = branch_history(repo2)
+    assert publish(session) == tip
+    assert session.read_only
+    assert branch_history(repo2) == history
+    assert value_in(repo2, tip) == 7

@@ -175,15 +175,19 @@ def _published(
 ) -> SnapshotId:
     """Have the history publish a snapshot, and find out whether it did if it does not say so."""
     id = publication.snapshot.id
+    # From here on Ctrl-C may come when it has been published and nobody here knows yet.
+    session.leave_in_doubt(what, id)
     try:
         publish(publication)
     except ConflictError:
+        session.settle_doubt()
         raise
     except (ReadOnlyError, RefNotFoundError, RepositoryNotFoundError, SessionStateError) as error:
+        session.settle_doubt()
         raise type(error)(f"session error: {error.message}", kind=error.kind) from None
     except BaseException as error:
         # Ctrl-C, or storage that fails for good after its answer was lost: the history knows.
-        if not _is_in_the_history(session, id, what):
+        if not _is_in_the_history(session, id):
             raise
         if not isinstance(error, Exception):
             session.become_read_only(id)
@@ -191,13 +195,15 @@ def _published(
     return id
 
 
-def _is_in_the_history(session: EngineSession, id: SnapshotId, what: PublishKind) -> bool:
+def _is_in_the_history(session: EngineSession, id: SnapshotId) -> bool:
     try:
-        return session.history.has_commit(session.branch, id)
+        is_there = session.history.has_commit(session.branch, id)
     except IcechunkError:
         # It cannot be asked either. The session stays writable, and asks again before it tries again.
-        session.leave_in_doubt(what, id)
         return False
+    if not is_there:
+        session.settle_doubt()
+    return is_there
 
 
 def _check_storage_clock(assets: Assets, snapshot: NewSnapshot) -> None:

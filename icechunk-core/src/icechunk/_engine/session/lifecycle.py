@@ -139,6 +139,7 @@ class SessionLifecycle:
             self.branch = None
             self.kind = SessionKind.READ_ONLY
             self._can_edit = False
+            self._in_doubt = None
             # The base before the changes: readers take no lock, and the old changes over the new
             # base are what they saw all along, the old base alone is not.
             self.snapshot_id = snapshot_id
@@ -170,8 +171,12 @@ class SessionLifecycle:
                 self._can_edit = self.kind in _EDITABLE and self._in_doubt is None
 
     def leave_in_doubt(self, what: PublishKind, id: SnapshotId) -> None:
-        """Remember a snapshot that was to be published, and may have been, until something changes."""
+        """Remember a snapshot that is to be published, and may have been, until that is known or something changes."""
         self._in_doubt = what, id
+
+    def settle_doubt(self) -> None:
+        """Forget what was left in doubt: it is known that it was not published."""
+        self._in_doubt = None
 
     def find_landed(self, what: PublishKind) -> SnapshotId | None:
         """Return the snapshot that was left in doubt, if it is in the history."""
