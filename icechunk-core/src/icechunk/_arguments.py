@@ -98,4 +98,4 @@ def chunk_index(name: str, values: object) -> list[int]:
 def _wrong_type(name: str, value: object, expected: str, hint: str = "") -> TypeError:
     # The value stays out of the message: it may be large, or a secret at the wrong place.
     found = "None" if value is None else f"an instance of {type(value).__name__}"
-    return TypeError(f"{name} must be a {expected}, not {found}{hint and f'; {hint}'}")
+    return TypeError(f"{name} must be of type {expected}, not {found}{hint and f'; {hint}'}")

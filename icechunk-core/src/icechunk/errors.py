@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from types import NoneType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,6 +192,11 @@ class IcechunkError(Exception):
         super().__init__(*((message,) if kind is None else (message, kind)))
         self._message = message
         self._kind: str = self._default_kind if kind is None else kind
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # What it would be anyway. But where exceptions travel with their tracebacks (tblib, which Dask's clusters use),
+        # those that leave it to Python are made without `__init__`, and that fails for two built-in bases.
+        return super().__reduce__()
 
     @property
     def message(self) -> str:

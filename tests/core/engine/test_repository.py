@@ -411,7 +411,7 @@ def test_a_handle_knows_for_whom_it_works(storage: Storage) -> None:
     ):
         assert handle.attribution == handle.reopen().attribution == labels
         assert pickle.loads(pickle.dumps(handle)).attribution == labels
-    with pytest.raises(TypeError, match="attribution is an Attribution"):
+    with pytest.raises(TypeError, match="attribution must be of type Attribution"):
         Repository.open(storage, attribution="me")  # type: ignore[arg-type]
 
 

@@ -116,7 +116,7 @@ async def outcome(answer: Any) -> Any:
 
 def wrong(parameter: str) -> Any:
     def names_it(error: BaseException) -> bool:
-        return str(error).startswith(f"{parameter} must be a ")
+        return str(error).startswith(f"{parameter} must be of type ")
 
     return pytest.raises(TypeError, check=names_it)
 
@@ -182,7 +182,7 @@ async def test_check_clean_root_is_a_bool(storage: Storage, method: str, value: 
 @pytest.mark.parametrize("arguments", [given(3), given(prefix=3)])
 def test_a_list_of_objects_wants_settings_and_a_prefix(arguments: Arguments) -> None:
     args, kwargs = arguments
-    with pytest.raises(TypeError, match=r"^(settings|prefix) must be a "):
+    with pytest.raises(TypeError, match=r"^(settings|prefix) must be of type "):
         in_memory_storage().list_objects(*args, **kwargs)
 
 

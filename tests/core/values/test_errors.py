@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import pickle
 
 import pytest
+from tblib import pickling_support
 
 from icechunk import errors
 from icechunk.errors import (
@@ -52,7 +54,7 @@ def test_a_kind_that_is_not_given_is_unknown_unless_the_class_knows_better(
     assert cls("no luck").kind == expected.get(cls, "unknown")
 
 
-@pytest.mark.parametrize(
+every_error = pytest.mark.parametrize(
     "error",
     [
         *(cls("no luck", kind=ErrorKind.IO) for cls in SIMPLE),
@@ -63,11 +65,25 @@ def test_a_kind_that_is_not_given_is_unknown_unless_the_class_knows_better(
     ],
     ids=repr,
 )
+
+
+@every_error
 def test_an_error_survives_pickling_and_copying(error: IcechunkError) -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert type(twin) is type(error)
         assert (str(twin), repr(twin)) == (str(error), repr(error))
         assert twin.__dict__ == error.__dict__
+
+
+@every_error
+def test_an_error_travels_with_its_traceback(error: IcechunkError) -> None:
+    # As in Dask's clusters, which take exceptions apart themselves.
+    pickling_support.install(error)
+    try:
+        twin = pickle.loads(pickle.dumps(error))
+    finally:
+        copyreg.dispatch_table.pop(type(error))
+    assert (type(twin), repr(twin), twin.__dict__) == (type(error), repr(error), error.__dict__)
 
 
 def test_a_missing_key_is_a_missing_node_and_a_missing_file() -> None:
