@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Self
+from typing import Final
 
 from icechunk._version import CLIENT_NAME
 from icechunk.errors import ErrorKind, FormatError
@@ -67,7 +67,7 @@ class FileHeader:
         return _LAYOUT.pack(MAGIC, writer, self.spec_version, self.file_type, self.compression)
 
     @classmethod
-    def decode(cls, buffer: memoryview | bytes, *, name: str) -> Self:
+    def decode(cls, buffer: memoryview | bytes, *, name: str) -> FileHeader:
         """Read a header from the start of `buffer`, which may be longer.
 
         Raises
@@ -81,7 +81,12 @@ class FileHeader:
                 f"expected at least {HEADER_SIZE_BYTES}",
                 name,
             )
-        magic, writer, spec_version, type_code, compression = _LAYOUT.unpack_from(buffer)
+        # Files by the same writer begin with the same bytes, and some works read thousands.
+        start = bytes(buffer[:HEADER_SIZE_BYTES])
+        known = _decoded.get(start)
+        if known is not None:
+            return known
+        magic, writer, spec_version, type_code, compression = _LAYOUT.unpack(start)
         if magic != MAGIC:
             raise _unreadable("invalid magic numbers in file", name)
         if not 1 <= spec_version <= MAX_SPEC_VERSION:
@@ -98,11 +103,18 @@ class FileHeader:
             raise _unreadable(problem, name) from None
         if compression != Compression.ZSTD:
             raise _unreadable("Icechunk cannot read file, invalid compression algorithm", name)
-        return cls(
+        header = cls(
             writer=writer.decode(errors="replace").rstrip(" \0"),
             spec_version=spec_version,
             file_type=file_type,
         )
+        if len(_decoded) < _REMEMBERED:
+            _decoded[start] = header
+        return header
+
+
+_decoded: dict[bytes, FileHeader] = {}
+_REMEMBERED: Final = 64
 
 
 def check_file_type(header: FileHeader, expected: FileType, *, name: str) -> None:

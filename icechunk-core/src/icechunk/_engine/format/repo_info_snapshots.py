@@ -331,8 +331,10 @@ class SnapshotTable:
             Parents run in a circle.
         """
         parents = self.parents
+        # Of a long history, few are asked for more often than all: by a rebase.
+        one_by_one = max(_ROWS_ONE_BY_ONE, len(parents) // 16)
         for number in range(len(parents)):
-            if number == _ROWS_ONE_BY_ONE:
+            if number == one_by_one:
                 self._read_columns()
             yield SnapshotInfoRecord(self, row)
             row = parents[row]

@@ -214,6 +214,16 @@ class TransactionLog:
             moved_nodes=_read_moves(root),
         )
 
+    def few_updated_chunks(self, id: NodeId, limit: int) -> list[tuple[int, ...]] | None:
+        """Return the updated chunks of a node as tuples if there are no more than `limit`, else None.
+
+        For few, it takes half the time of a column.
+        """
+        chunks = self.updated_chunks
+        if isinstance(chunks, UpdatedChunks):
+            return chunks.few(id, limit)
+        return None if len(chunks[id]) > limit else [tuple(row) for row in chunks[id].tolist()]
+
     def encode(self) -> list[Buffer]:
         """Return the payload in pieces, ready for `seal_file`."""
         writer = BlockWriter(_HEAD + _ROOT.pack(_ROOT_AT - 8, self.id))
@@ -270,9 +280,10 @@ def _read_nodes(root: Table) -> dict[NodeId, Table]:
 
 
 def _read_moves(root: Table) -> list[Move]:
-    tables = root.tables(_MOVED_NODES)
-    if tables is None:
+    vector = root.vector(_MOVED_NODES, 4)
+    if vector is None or not vector.count:
         return []
+    tables = TableVector(root.file, vector)
     budget = root.file.size
     moves = []
     for table in tables:

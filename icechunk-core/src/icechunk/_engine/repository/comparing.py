@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from icechunk._engine.assets.fanout import run_all
-from icechunk._engine.repository.transaction_logs import load_log_if_there, union_of_coords
+from icechunk._engine.repository.transaction_logs import column_of, load_log_if_there, union_of_coords
 from icechunk._values.diff import Diff
 from icechunk.errors import ErrorKind, InvalidInputError
 
@@ -29,6 +29,8 @@ _log = logging.getLogger("icechunk.repository")
 
 # Logs that are fetched side by side, and in memory together.
 _FETCHED_TOGETHER = 64
+
+_FEW_CHUNKS = 16
 
 
 def diff(assets: Assets, history: RefsAndHistory, origin: SnapshotId, target: SnapshotId) -> Diff:
@@ -101,6 +103,8 @@ def _gathered(logs: Iterable[TransactionLog], before: Snapshot, after: Snapshot)
     updated_groups: set[NodeId] = set()
     updated_arrays: set[NodeId] = set()
     chunks: dict[NodeId, list[U32Column]] = {}
+    # Of logs with few chunks, as most are, tuples: a column for each would take twice as long.
+    few_chunks: dict[NodeId, list[tuple[int, ...]]] = {}
     moves: list[tuple[str, str]] = []
     for log in logs:
         new_groups.update(log.new_groups)
@@ -109,10 +113,16 @@ def _gathered(logs: Iterable[TransactionLog], before: Snapshot, after: Snapshot)
         deleted_arrays.update(log.deleted_arrays)
         updated_groups.update(log.updated_groups)
         updated_arrays.update(log.updated_arrays)
-        for id, coords in log.updated_chunks.items():
-            chunks.setdefault(id, []).append(coords)
+        for id in log.updated_chunks:
+            few = log.few_updated_chunks(id, _FEW_CHUNKS)
+            if few is None:
+                chunks.setdefault(id, []).append(log.updated_chunks[id])
+            else:
+                few_chunks.setdefault(id, []).extend(few)
         moves += [(move.from_path, move.to_path) for move in log.moved_nodes]
 
+    for id, rows in few_chunks.items():
+        chunks.setdefault(id, []).append(column_of(rows, id))
     paths = _Paths(before, after)
     return Diff(
         new_groups=paths.of_all(new_groups),

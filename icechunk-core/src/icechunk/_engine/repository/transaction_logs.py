@@ -59,6 +59,20 @@ def merged_moves(logs: Iterable[TransactionLog]) -> list[tuple[str, str]]:
     return sorted(moves, key=lambda move: move[1].split("/"))
 
 
+def column_of(rows: list[tuple[int, ...]], id: NodeId) -> U32Column:
+    """Return the coordinates of chunks of one array as a column.
+
+    Raises
+    ------
+    FormatError
+        They do not have the same number of dimensions.
+    """
+    ndim = len(rows[0]) if rows else 0
+    if any(len(row) != ndim for row in rows):
+        raise _other_dimensions(id)
+    return np.array(rows, np.uint32).reshape(len(rows), ndim)
+
+
 def union_of_coords(columns: list[U32Column], id: NodeId) -> U32Column:
     """Return the coordinates of one array's chunks, in order, each once. At least one column.
 
@@ -71,11 +85,15 @@ def union_of_coords(columns: list[U32Column], id: NodeId) -> U32Column:
     if not filled:
         return columns[0]
     if any(coords.shape[1] != filled[0].shape[1] for coords in filled):
-        raise FormatError(
-            f"transaction logs have chunks of node {id} with different numbers of dimensions",
-            kind=ErrorKind.INVALID_FILE_FORMAT,
-        )
+        raise _other_dimensions(id)
     # Old writers did not sort what they wrote, so one column alone is looked at as well.
     coords = filled[0] if len(filled) == 1 else np.concatenate(filled)
     order = order_last_wins(coords)
     return coords if order is None else coords[order]
+
+
+def _other_dimensions(id: NodeId) -> FormatError:
+    return FormatError(
+        f"transaction logs have chunks of node {id} with different numbers of dimensions",
+        kind=ErrorKind.INVALID_FILE_FORMAT,
+    )

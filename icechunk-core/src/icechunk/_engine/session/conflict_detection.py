@@ -60,7 +60,26 @@ def find_conflicts(
     """
     if log.moved_nodes:
         return [Found(ConflictType.MoveOperationCannotBeRebased, "")]
+    if _are_chunks_of_others(changes, log):
+        return []
     return list(_Detector(changes, log, before, after).all())
+
+
+def _are_chunks_of_others(changes: ChangeSet, log: TransactionLog) -> bool:
+    """Whether a commit did nothing but write chunks of arrays that we have not touched, as most do."""
+    if (
+        log.new_groups
+        or log.new_arrays
+        or log.deleted_groups
+        or log.deleted_arrays
+        or log.updated_groups
+        or log.updated_arrays
+    ):
+        return False
+    deleted = changes.deleted_arrays.values()
+    return not any(
+        id in changes.chunks or id in changes.updated_arrays or id in deleted for id in log.updated_chunks
+    )
 
 
 class _Detector:
