@@ -42,6 +42,9 @@ _JOIN_BELOW_BYTES: Final = 2**18
 # Contexts cost more than the work on a small file, and serve one thread at a time.
 _contexts = threading.local()
 
+# One repository uses one or two.
+_LEVELS_AT_ONCE: Final = 4
+
 
 def open_file(data: Buffer, file_type: FileType, *, name: str) -> tuple[FileHeader, memoryview]:
     """Check the header of a file and decompress its payload.
@@ -156,8 +159,12 @@ def _decompressor() -> zstandard.ZstdDecompressor:
 def _compressor(level: int) -> zstandard.ZstdCompressor:
     # More than there is means as much as there is, as for the reference.
     level = min(level, zstandard.MAX_COMPRESSION_LEVEL)
-    if getattr(_contexts, "level", None) != level:
-        _contexts.compressor = zstandard.ZstdCompressor(level=level)
-        _contexts.level = level
-    found: zstandard.ZstdCompressor = _contexts.compressor
+    compressors: dict[int, zstandard.ZstdCompressor] | None = getattr(_contexts, "compressors", None)
+    if compressors is None:
+        compressors = _contexts.compressors = {}
+    found = compressors.get(level)
+    if found is None:
+        if len(compressors) >= _LEVELS_AT_ONCE:
+            compressors.clear()
+        found = compressors[level] = zstandard.ZstdCompressor(level=level)
     return found
