@@ -14,18 +14,18 @@ from icechunk._values.records import Info
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ManifestFileInfo", "SnapshotFacts", "SnapshotInfo", "moment"]
+__all__ = ["EXACT_AS_FLOAT", "ManifestFileInfo", "SnapshotFacts", "SnapshotInfo", "moment"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # Up to here, in the year 2106, a float of seconds is exact to a quarter of a microsecond.
-_EXACT_AS_FLOAT = 2**32 * 10**6
+EXACT_AS_FLOAT = 2**32 * 10**6
 
 
 def moment(microseconds: int) -> datetime:
     """Turn microseconds since 1970 into a datetime, exactly, in UTC."""
-    if 0 <= microseconds < _EXACT_AS_FLOAT:
+    if 0 <= microseconds < EXACT_AS_FLOAT:
         return datetime.fromtimestamp(microseconds / 1_000_000, UTC)  # three times as fast
     return _EPOCH + timedelta(microseconds=microseconds)
 

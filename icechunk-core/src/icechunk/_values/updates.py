@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from icechunk._display.literals import quoted, rfc3339_text
 from icechunk._values.checks import boolean, instance, required, text, unsigned
 from icechunk._values.enums import SpecVersion
-from icechunk._values.history import moment
+from icechunk._values.history import EXACT_AS_FLOAT, moment
 from icechunk._values.records import Forms, Info, public_name, variant
 from icechunk._values.repository_state import RepoStatus, availability_name
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _text_of = required(text)
 _status = required(instance(RepoStatus))
@@ -276,7 +274,11 @@ class Update(Info):
     @property
     def updated_at(self) -> datetime:
         """When, in UTC."""
-        return moment(self._facts.updated_at)
+        microseconds = self._facts.updated_at
+        if 0 <= microseconds < EXACT_AS_FLOAT:
+            # What `moment` does; a log is long, and a call less counts.
+            return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+        return moment(microseconds)
 
     @property
     def backup_path(self) -> str | None:

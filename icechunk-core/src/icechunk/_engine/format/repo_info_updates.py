@@ -66,10 +66,23 @@ class UpdateColumns:
         self._file = file
         tables = TableColumns(file, positions)
         tables.require(_VALUE, "Update.value")
-        self._types: list[int] = tables.scalars(_TYPE, "<u1").tolist()
-        self._values: list[int] = tables.targets(_VALUE).tolist()
+        self._tables = tables
         self.updated_at: list[int] = tables.scalars(_UPDATED_AT, "<u8").tolist()
-        self._backups: list[int] = tables.targets(_BACKUP_PATH).tolist()
+
+    @cached_property
+    def _types(self) -> list[int]:
+        types: list[int] = self._tables.scalars(_TYPE, "<u1").tolist()
+        return types
+
+    @cached_property
+    def _values(self) -> list[int]:
+        values: list[int] = self._tables.targets(_VALUE).tolist()
+        return values
+
+    @cached_property
+    def _backups(self) -> list[int]:
+        backups: list[int] = self._tables.targets(_BACKUP_PATH).tolist()
+        return backups
 
     def kind(self, row: int) -> UpdateKind:
         """Decode what an update is."""
