@@ -134,6 +134,9 @@ class UpdatedChunks(Mapping[NodeId, U32Column]):
             rows.append(struct.unpack_from(f"<{vector.count}I", file.data, vector.start))
         if any(len(row) != len(rows[0]) for row in rows):
             raise file.error(f"chunks of node {id} have different numbers of dimensions")
+        self._budget -= 4 * len(rows) * (len(rows[0]) + 1)
+        if self._budget < 0:
+            raise file.error("chunk coordinates overlap")
         return np.array(rows, dtype=np.uint32).reshape(len(rows), len(rows[0]))
 
 
