@@ -7,7 +7,6 @@ to read a file for each chunk.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import zarr
 import zarr.storage
-from harness import Bench, main
+from harness import Bench, empty_files, main
 
 import icechunk
 
@@ -102,7 +101,7 @@ def run(bench: Bench) -> None:
             store.folder = tempfile.mkdtemp(dir=bench.folder)
             with bench.phase("floor of write (files)"):
                 kept[...] = data
-            shutil.rmtree(store.folder)
+            empty_files(Path(store.folder))
         del kept, store
 
 

@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,13 @@ def main() -> int:
 
     kept: dict[str, Any] = {}
     missed = 0
-    for name in options.workloads:
-        for pipeline in options.pipelines if name in BOTH_PIPELINES else ["default"]:
-            sides = measure(name, pipeline, options)
-            kept[f"{name}, {pipeline}"] = {who: side.results for who, side in sides.items()}
-            missed += show(name, pipeline, sides)
+    # Deleted at the end, all of it: see `harness.empty_files`.
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="icechunk-bench-") as folder:
+        for name in options.workloads:
+            for pipeline in options.pipelines if name in BOTH_PIPELINES else ["default"]:
+                sides = measure(name, pipeline, options, folder)
+                kept[f"{name}, {pipeline}"] = {who: side.results for who, side in sides.items()}
+                missed += show(name, pipeline, sides)
     if options.json:
         options.json.write_text(json.dumps(kept, indent=1))
     if options.reference:
@@ -120,7 +123,7 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def measure(name: str, pipeline: str, options: argparse.Namespace) -> dict[str, Side]:
+def measure(name: str, pipeline: str, options: argparse.Namespace, folder: str) -> dict[str, Side]:
     interpreters = {"ours": options.ours}
     if options.reference:
         interpreters["reference"] = options.reference
@@ -138,9 +141,10 @@ def measure(name: str, pipeline: str, options: argparse.Namespace) -> dict[str, 
                 pipeline,
                 "--scale",
                 str(options.scale),
+                "--folder",
+                folder,
+                "--keep",
             ]
-            if options.folder:
-                command += ["--folder", str(options.folder)]
             done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
