@@ -95,6 +95,28 @@ class Bench:
         cpu, wall = time.process_time(), time.perf_counter()
         yield
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        self._note(name, wall, cpu, before)
+
+    @contextlib.contextmanager
+    def parts(self, name: str) -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
+        """As `phase`, but time is only what passes inside of the contexts that the given function makes."""
+        gc.collect()
+        before = start_peak_memory()
+        cpu = wall = 0.0
+
+        @contextlib.contextmanager
+        def part() -> Iterator[None]:
+            nonlocal cpu, wall
+            cpu -= time.process_time()
+            wall -= time.perf_counter()
+            yield
+            wall += time.perf_counter()
+            cpu += time.process_time()
+
+        yield part
+        self._note(name, wall, cpu, before)
+
+    def _note(self, name: str, wall: float, cpu: float, before: int) -> None:
         peak = peak_memory()
         if self.warming_up:
             return
