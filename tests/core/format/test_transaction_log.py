@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import struct
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from icechunk._engine.format import transaction_log
+from icechunk._engine.format.coordinates import MAX_DIMENSIONS
 from icechunk._engine.format.header import FileType
 from icechunk._engine.format.ids import NodeId, SnapshotId
+from icechunk._engine.format.tables_columns import TableColumns
 from icechunk._engine.format.transaction_log import Move, TransactionLog, UpdatedChunks
 from icechunk.errors import FormatError
+from tests.core.format.judge.hostile import shared_chunks
 from tests.core.format.record_strategies import (
     check_names,
     coordinate_columns,
@@ -126,3 +132,78 @@ def test_a_few_chunks_are_read_as_tuples(log: TransactionLog) -> None:
     for id, rows in log.updated_chunks.items():
         assert chunks.few(id, len(rows)) == [tuple(row) for row in rows.tolist()]
         assert not len(rows) or chunks.few(id, len(rows) - 1) is None
+
+
+def test_few_chunks_with_different_numbers_of_dimensions_are_refused() -> None:
+    id = NodeId(bytes(8))
+    log = TransactionLog(id=SnapshotId(bytes(12)), updated_chunks={id: np.zeros((2, 3), np.uint32)})
+    payload = bytearray(b"".join(log.encode()))
+    payload[-16:-12] = struct.pack("<I", 2)
+    chunks = TransactionLog.decode(payload, name="transactions/X").updated_chunks
+    assert isinstance(chunks, UpdatedChunks)
+    with pytest.raises(FormatError, match="different numbers of dimensions"):
+        chunks.few(id, 2)
+
+
+@pytest.mark.parametrize("as_tuples", [True, False], ids=["as tuples", "as columns"])
+@pytest.mark.parametrize("num_chunks", [1, 8, 16])
+def test_a_log_gives_no_more_coordinates_than_it_has_room_for(num_chunks: int, as_tuples: bool) -> None:
+    payload = shared_chunks(nodes=2_000, chunks=num_chunks, ndim=1_000)
+    chunks = TransactionLog.decode(payload, name="transactions/X").updated_chunks
+    assert isinstance(chunks, UpdatedChunks)
+    total = 0
+
+    def ask_for_all() -> None:
+        nonlocal total
+        for id in chunks:
+            rows = chunks.few(id, num_chunks) if as_tuples else chunks[id].tolist()
+            assert rows is not None
+            total += sum(map(len, rows))
+
+    with pytest.raises(FormatError, match="overlap") as raised:
+        ask_for_all()
+    check_names(raised.value, "transactions/X")
+    assert 0 < 4 * total <= len(payload)
+
+
+@pytest.mark.parametrize("num_chunks", [1, 9])
+def test_chunks_of_more_dimensions_than_anybody_has_are_refused(num_chunks: int) -> None:
+    def chunks(ndim: int) -> UpdatedChunks:
+        payload = shared_chunks(nodes=1, chunks=num_chunks, ndim=ndim, copies=num_chunks)
+        found = TransactionLog.decode(payload, name="transactions/X").updated_chunks
+        assert isinstance(found, UpdatedChunks)
+        return found
+
+    for ask in (lambda found, id: found[id], lambda found, id: found.few(id, num_chunks)):
+        found = chunks(MAX_DIMENSIONS)
+        (id,) = found
+        assert np.shape(ask(found, id)) == (num_chunks, MAX_DIMENSIONS)
+        with pytest.raises(FormatError, match=f"claim {MAX_DIMENSIONS + 1} coordinates"):
+            ask(chunks(MAX_DIMENSIONS + 1), id)
+
+
+@given(logs)
+def test_an_honest_log_can_be_asked_any_number_of_times(log: TransactionLog) -> None:
+    chunks = decode(log).updated_chunks
+    assert isinstance(chunks, UpdatedChunks)
+    for _ in range(50):
+        for id, rows in log.updated_chunks.items():
+            assert chunks.few(id, len(rows)) == [tuple(row) for row in rows.tolist()]
+            np.testing.assert_array_equal(chunks[id], rows)
+
+
+def test_an_honest_log_can_be_asked_by_many_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    id = NodeId(bytes(8))
+    coords = np.arange(6400, dtype=np.uint32).reshape(100, 64)
+    chunks = decode(TransactionLog(id=SnapshotId(bytes(12)), updated_chunks={id: coords})).updated_chunks
+    threads = 40
+    all_are_decoding = Barrier(threads)
+
+    def when_all_are(*arguments: Any) -> TableColumns:
+        all_are_decoding.wait(timeout=60)
+        return TableColumns(*arguments)
+
+    monkeypatch.setattr(transaction_log, "TableColumns", when_all_are)
+    with ThreadPoolExecutor(threads) as pool:
+        for found in pool.map(lambda _: chunks[id], range(threads)):
+            np.testing.assert_array_equal(found, coords)

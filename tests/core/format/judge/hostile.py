@@ -217,6 +217,35 @@ def transaction_log(entries: int, chunks: int, ndim: int) -> bytes:
     return sealed("transaction_log", flat.finish(root["at"]))
 
 
+def shared_chunks(nodes: int, chunks: int, ndim: int, copies: int = 1) -> bytes:
+    """The payload of a log in which each of `nodes` has an id and a vector of `chunks` of its own.
+
+    The chunks take turns with `copies` vectors of coordinates.
+    """
+    flat = Flat()
+    root = flat.table(s0=ID12, s1=None, s2=None, s3=None, s4=None, s5=None, s6=None, s7=None)
+    empty = flat.vector(0)
+    for slot in range(1, 7):
+        flat.point(root[f"s{slot}"], empty)
+    vector = flat.vector_of(nodes)
+    flat.point(root["s7"], vector)
+    vectors = []
+    for number in range(nodes):
+        entry = flat.table(s0=number.to_bytes(8, "big"), s1=None)
+        flat.point(vector + 4 + 4 * number, entry["at"])
+        vectors.append(flat.vector_of(chunks))
+        flat.point(entry["s1"], vectors[-1])
+    rows = []
+    for _ in range(copies):
+        row = flat.table(s0=None)
+        flat.point(row["s0"], flat.vector(ndim, bytes(4 * ndim)))
+        rows.append(row["at"])
+    for at in vectors:
+        for number in range(chunks):
+            flat.point(at + 4 + 4 * number, rows[number % copies])
+    return flat.finish(root["at"])
+
+
 def repo_info(parents: list[int], config: bytes | None = None, shared_refs: int = 1) -> bytes:
     """Snapshots with these parents; with a cycle among them, an ancestry has no end."""
     flat = Flat()
@@ -355,6 +384,11 @@ def cases() -> dict[str, Mutant]:
         ),
         "10^10 updated chunks": ("transaction_log", 2, transaction_log(100_000, 100_000, 1)),
         "10^10 updated coordinates": ("transaction_log", 2, transaction_log(1, 100_000, 100_000)),
+        "20,000 arrays with few updated chunks, that are one": (
+            "transaction_log",
+            2,
+            sealed("transaction_log", shared_chunks(20_000, 8, 1_000)),
+        ),
         "a snapshot that is its own parent": ("repo_info", 2, repo_info([0])),
         "two snapshots, each the other's parent": ("repo_info", 2, repo_info([1, 0])),
         "a cycle behind a chain": ("repo_info", 2, repo_info([3, 0, 1, 2, 3, 4])),

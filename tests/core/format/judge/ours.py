@@ -33,6 +33,7 @@ NAME = "the/mutant"
 ABSENT_ID = b"\xa5" * 12
 MOST_LOOKUPS = 12
 MOST_ROWS = 5_000
+FEW_CHUNKS = 16
 
 
 class _Refused:
@@ -269,6 +270,12 @@ def _our_transaction_log(ours: Asking, data: bytes) -> dict[str, Any]:
         "updated_chunks",
         lambda: {bytes(i): list(map(tuple, np.asarray(c).tolist())) for i, c in log.updated_chunks.items()},
     )
+    # A fresh one, of which nothing has been decoded yet. All of it is kept, as a diff does.
+    fresh = TransactionLog.decode(payload, name=NAME)
+    out["few_updated_chunks"] = {
+        bytes(i): ours.ask("few_updated_chunks", lambda i=i: fresh.few_updated_chunks(i, FEW_CHUNKS))  # type: ignore[misc]
+        for i in fresh.updated_chunks
+    }
     out["moved_nodes"] = ours.ask(
         "moved_nodes",
         lambda: [(m.from_path, m.to_path, bytes(m.node_id), bool(m.is_array)) for m in log.moved_nodes],

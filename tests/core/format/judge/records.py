@@ -249,12 +249,12 @@ def transaction_log(payload: bytes) -> dict[str, Callable[[], Any]]:
             return []
         return top.records(8, lambda r: (r.text(0), r.text(1), r.required_struct(2, 8), r.u8(3)))
 
-    def updated_chunks() -> list[tuple[bytes, list[tuple[int, ...]]]]:
+    def updated_chunks() -> list[tuple[bytes, Callable[[], list[tuple[int, ...]]]]]:
         return top.records(
             7,
             lambda r: (
                 r.required_struct(0, 8),
-                r.records(1, lambda c: tuple(c.numbers(0, n.Uint32Flags))),
+                lambda: r.records(1, lambda c: tuple(c.numbers(0, n.Uint32Flags))),
             ),
         )
 

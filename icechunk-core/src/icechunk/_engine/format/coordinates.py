@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from itertools import accumulate
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from icechunk._engine.format.arrays import BoolColumn, Positions, U32Column, U64Column
+
+# Far more than NumPy or Zarr can do.
+MAX_DIMENSIONS: Final = 1024
 
 
 class Box:

@@ -8,7 +8,7 @@ import numpy as np
 
 from icechunk._engine.format.byte_strings import EMPTY, ByteStrings
 from icechunk._engine.format.chunk_refs import NO_BYTES, RefColumns, RefKind
-from icechunk._engine.format.coordinates import is_strictly_ascending
+from icechunk._engine.format.coordinates import MAX_DIMENSIONS, is_strictly_ascending
 from icechunk._engine.format.envelope import MAX_PAYLOAD_BYTES
 from icechunk._engine.format.manifest_locations import LocationDictionary, MaybeCompressedStrings
 from icechunk._engine.format.manifest_rows import (
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from icechunk._engine.format.tables import FlatBuffer
 
 OUT_OF_ORDER: Final = "the chunk refs are not in ascending order of their coordinates, each once"
-
-# Far more than NumPy or Zarr can do.
-MAX_DIMENSIONS: Final = 1024
 
 _COMPRESSED: Final = 4  # a virtual ref whose location is compressed
 

@@ -15,12 +15,14 @@ import numpy as np
 
 from icechunk._engine.format.arrays import U32Column
 from icechunk._engine.format.blocks import NO_ITEMS, BlockWriter, text_block
+from icechunk._engine.format.coordinates import MAX_DIMENSIONS
 from icechunk._engine.format.ids import NodeId, SnapshotId
 from icechunk._engine.format.tables import FlatBuffer, Table, TableVector
 from icechunk._engine.format.tables_columns import TableColumns, gather
 
 if TYPE_CHECKING:
     from icechunk._engine.format.envelope import Buffer
+    from icechunk.errors import FormatError
 
 (
     _ID,
@@ -68,9 +70,9 @@ class UpdatedChunks(Mapping[NodeId, U32Column]):
         self._file = file
         self._tables = tables
         self._columns: dict[NodeId, U32Column] = {}
-        # Each chunk of a real file has bytes of its own. Those of a hostile one may share them; the
-        # factor leaves room for threads that decode the same node at once.
-        self._budget = 16 * file.size
+        # Each chunk of a real file has bytes of its own. Those of a hostile one may share them.
+        self._budget = file.size
+        self._uncounted = dict(tables)
 
     def __getitem__(self, id: NodeId) -> U32Column:
         columns = self._columns.get(id)
@@ -87,15 +89,7 @@ class UpdatedChunks(Mapping[NodeId, U32Column]):
     def few(self, id: NodeId, limit: int) -> list[tuple[int, ...]] | None:
         """Return the rows of a node as tuples if there are no more than `limit`, else `None`."""
         chunks = self._chunks(id)
-        if len(chunks) > limit:
-            return None
-        rows = []
-        for chunk in chunks:
-            vector = chunk.vector(0, 4)
-            if vector is None:
-                raise self._file.error("ChunkIndices.coords is missing")
-            rows.append(struct.unpack_from(f"<{vector.count}I", self._file.data, vector.start))
-        return rows
+        return None if len(chunks) > limit else self._rows(id, chunks)
 
     def _chunks(self, id: NodeId) -> TableVector:
         chunks = self._tables[id].tables(1)
@@ -109,35 +103,57 @@ class UpdatedChunks(Mapping[NodeId, U32Column]):
         if not len(chunks):
             return np.empty((0, 0), dtype=np.uint32)
         if len(chunks) <= _FEW:
-            return self._one_by_one(id, chunks)
+            rows = self._rows(id, chunks)
+            return np.array(rows, dtype=np.uint32).reshape(len(rows), len(rows[0]))
         columns = TableColumns(file, chunks.positions())
         columns.require(0, "ChunkIndices.coords")
         starts, counts = columns.vectors(0, 4)
         ndim = int(counts[0])
         if (counts != ndim).any():
-            raise file.error(f"chunks of node {id} have different numbers of dimensions")
-        self._budget -= 4 * len(chunks) * (ndim + 1)
-        if self._budget < 0:
-            raise file.error("chunk coordinates overlap")
+            raise self._other_dimensions(id)
+        self._count(id, len(chunks), ndim)
         if not ndim:
             return np.empty((len(chunks), 0), dtype=np.uint32)
         coords = gather(file, starts, np.dtype((np.void, 4 * ndim)))
         return coords.view(np.dtype("<u4")).reshape(len(chunks), ndim)
 
-    def _one_by_one(self, id: NodeId, chunks: TableVector) -> U32Column:
+    def _rows(self, id: NodeId, chunks: TableVector) -> list[tuple[int, ...]]:
         file = self._file
-        rows = []
-        for table in chunks:
-            vector = table.vector(0, 4)
+        ndim = -1
+        layout = ""
+        rows: list[tuple[int, ...]] = []
+        for chunk in chunks:
+            vector = chunk.vector(0, 4)
             if vector is None:
                 raise file.error("ChunkIndices.coords is missing")
-            rows.append(struct.unpack_from(f"<{vector.count}I", file.data, vector.start))
-        if any(len(row) != len(rows[0]) for row in rows):
-            raise file.error(f"chunks of node {id} have different numbers of dimensions")
-        self._budget -= 4 * len(rows) * (len(rows[0]) + 1)
+            start, count = vector
+            if count != ndim:
+                if rows:
+                    raise self._other_dimensions(id)
+                ndim = count
+                layout = f"<{ndim}I"
+                self._count(id, len(chunks), ndim)
+            rows.append(struct.unpack_from(layout, file.data, start))
+        return rows
+
+    def _count(self, id: NodeId, num_chunks: int, ndim: int) -> None:
+        """Raise FormatError if the nodes up to this one claim more coordinates than the file can have.
+
+        Asked before they are read. A node counts once, however often it is asked for.
+        """
+        if ndim > MAX_DIMENSIONS:
+            raise self._file.error(
+                f"chunks of node {id} claim {ndim} coordinates each; the most is {MAX_DIMENSIONS}"
+            )
+        # No lock, which a fork could find taken: of several threads one gets the node. If two subtract at
+        # once, one of them may be forgotten, which leaves more than there should be and never less.
+        if self._uncounted.pop(id, None) is not None:
+            self._budget -= 4 * num_chunks * (ndim + 1)
         if self._budget < 0:
-            raise file.error("chunk coordinates overlap")
-        return np.array(rows, dtype=np.uint32).reshape(len(rows), len(rows[0]))
+            raise self._file.error("chunk coordinates overlap")
+
+    def _other_dimensions(self, id: NodeId) -> FormatError:
+        return self._file.error(f"chunks of node {id} have different numbers of dimensions")
 
 
 class TransactionLog:
