@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 
@@ -30,6 +31,8 @@ from icechunk import (
     StorageError,
     local_filesystem_storage,
 )
+from icechunk._engine.format.envelope import open_file, seal_file
+from icechunk._engine.format.header import FileType
 from icechunk.abc import Capabilities
 
 INITIAL = "1CECHNKREP0F1RSTCMT0"
@@ -192,6 +195,42 @@ class TestConfig:
         repo = Repository.create(storage, config, spec_version=spec_version)
         commit_group(repo, "a")
         assert len(list(repo.ancestry(branch="main"))) == 2
+
+    @pytest.mark.parametrize(
+        ("compression", "of_manifests", "of_others"),
+        [
+            (None, 2, 3),
+            (CompressionConfig(), 2, 3),
+            (CompressionConfig(level=3), 3, 3),
+            (CompressionConfig(level=9), 9, 9),
+        ],
+    )
+    def test_files_are_compressed_at_the_level_that_is_asked_for(
+        self,
+        storage: Storage,
+        spec_version: int,
+        compression: CompressionConfig | None,
+        of_manifests: int,
+        of_others: int,
+    ) -> None:
+        Repository.create(
+            storage, RepositoryConfig(compression=compression), spec_version=spec_version
+        ).save_config()
+        repo = Repository.open(storage)
+        session = repo.writable_session("main")
+        zarr.create_array(session.store, name="a", data=np.arange(400) % 7, chunks=1)
+        snapshot = session.commit("written")
+        backend = repo._engine.assets.backend
+        [manifest] = [entry.path for entry in backend.list("manifests/")]
+        for path, file_type, level in (
+            (manifest, FileType.MANIFEST, of_manifests),
+            (f"transactions/{snapshot}", FileType.TRANSACTION_LOG, of_others),
+        ):
+            data = bytes(backend.get(path).data)
+            _, payload = open_file(data, file_type, name=path)
+            frames = {n: seal_file(payload, file_type, spec_version, level=n) for n in (2, 3, 9)}
+            assert len(set(frames.values())) == 3
+            assert frames[level] == data
 
     def test_the_configuration_of_a_handle_is_a_copy(self, repo: Repository) -> None:
         repo.config.inline_chunk_threshold_bytes = 3

@@ -389,7 +389,7 @@ def test_html_is_balanced_and_escaped(value: StorageSettings) -> None:
 def test_effective_settings_have_every_default() -> None:
     effective = EffectiveSettings.of(RepositoryConfig())
     assert effective.inline_chunk_threshold_bytes == 512
-    assert effective.compression_level == 3
+    assert (effective.compression_level, effective.manifest_compression_level) == (3, 2)
     assert effective.num_chunk_refs == 15_000_000
     assert effective.num_updates_per_repo_info_file == 1000
     assert effective.max_concurrent_requests_for_object == 18
@@ -408,6 +408,7 @@ def test_effective_settings_are_what_is_set(config: RepositoryConfig) -> None:
         assert effective.inline_chunk_threshold_bytes == config.inline_chunk_threshold_bytes
     if config.compression is not None and config.compression.level is not None:
         assert effective.compression_level == config.compression.level
+        assert effective.manifest_compression_level == config.compression.level
     assert pickle.loads(pickle.dumps(effective)) == effective
 
 

@@ -24,6 +24,10 @@ _CACHING = ("num_snapshot_nodes", "num_chunk_refs", "num_transaction_changes", "
 _CONCURRENCY = ("max_concurrent_requests_for_object", "ideal_concurrent_request_size")
 _RETRIES = ("max_tries", "initial_backoff_ms", "max_backoff_ms")
 
+# Manifests are rows of random ids, or of nearly the same numbers. On all kinds of them level 2 takes half of the
+# time of level 3 (native, inline, virtual; 10^4 and 10^5 refs), and what comes out is as small or smaller.
+_DEFAULT_LEVEL_OF_MANIFESTS = 2
+
 
 class EffectiveSettings(Frozen):
     """What a configuration amounts to. Defaults of the kind of storage are expected to be merged in."""
@@ -31,6 +35,7 @@ class EffectiveSettings(Frozen):
     __slots__ = (
         *_TOP,
         "compression_level",
+        "manifest_compression_level",
         *_CACHING,
         *_CONCURRENCY,
         "retry_max_tries",
@@ -48,6 +53,7 @@ class EffectiveSettings(Frozen):
     max_concurrent_decodes: int
     num_updates_per_repo_info_file: int
     compression_level: int
+    manifest_compression_level: int
     num_snapshot_nodes: int
     num_chunk_refs: int
     num_transaction_changes: int
@@ -66,13 +72,15 @@ class EffectiveSettings(Frozen):
     def of(cls, config: RepositoryConfig) -> EffectiveSettings:
         """Apply the defaults to `config`, of which later changes are not followed."""
         storage = config.storage or StorageSettings()
+        compression = config.effective("compression")
         caching, concurrency = config.effective("caching"), storage.effective("concurrency")
         retries = storage.effective("retries")
         update_retries = config.effective("repo_update_retries").effective("default")
         settings = object.__new__(cls)
         settings._fill(
             *map(config.effective, _TOP),
-            config.effective("compression").effective("level"),
+            compression.effective("level"),
+            _DEFAULT_LEVEL_OF_MANIFESTS if compression.level is None else compression.level,
             *map(caching.effective, _CACHING),
             *map(concurrency.effective, _CONCURRENCY),
             *map(retries.effective, _RETRIES),

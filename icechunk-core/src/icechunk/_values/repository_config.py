@@ -46,7 +46,16 @@ class CompressionAlgorithm(NamedInt):
 
 
 class CompressionConfig(Settings):
-    """How metadata files are compressed. Chunks are compressed by Zarr, as each array says."""
+    """How metadata files are compressed. Chunks are compressed by Zarr, as each array says.
+
+    Parameters
+    ----------
+    algorithm
+        Zstd is the only one.
+    level
+        That of the algorithm. What is set is used for all files; if nothing is, manifests are compressed at
+        level 2, which for what they hold is faster and as small, and everything else at level 3.
+    """
 
     __slots__ = ()
     __module__ = "icechunk.config"
