@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -505,6 +507,21 @@ def test_what_a_form_hands_out_by_number_is_a_copy() -> None:
     assert store == ObjectStoreConfig.Gcs({"a": "b"})
     assert s3 == ObjectStoreConfig.S3(S3Options(region="a"))
     assert either == ManifestSplitCondition.Or([ANY_ARRAY])
+
+
+def test_help_has_words_for_every_public_property_and_method() -> None:
+    public = [getattr(icechunk, name) for name in icechunk.__all__]
+    classes = [value for value in public if isinstance(value, type)]
+    forms = [value for cls in classes for value in vars(cls).values() if isinstance(value, type)]
+    assert ManifestPreloadCondition.NumRefs in forms
+    silent = [
+        f"{cls.__qualname__}.{name}"
+        for cls in {*classes, *forms}
+        for name, value in vars(cls).items()
+        if isinstance(value, property | FunctionType | staticmethod | classmethod)
+        if not name.startswith("_") and not inspect.getdoc(getattr(cls, name))
+    ]
+    assert silent == []
 
 
 def test_numbers_of_refs_are_called_from_and_to() -> None:

@@ -352,7 +352,11 @@ class PreloadNumRefs(ManifestPreloadCondition):
         return self.to_refs
 
 
-setattr(PreloadNumRefs, "from", property(lambda self: self.from_refs))
+setattr(
+    PreloadNumRefs,
+    "from",
+    property(lambda self: self.from_refs, doc="The least number of chunk refs that is enough."),
+)
 
 
 @variant(ManifestPreloadCondition, "True")
