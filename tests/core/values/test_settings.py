@@ -391,7 +391,7 @@ def test_html_is_balanced_and_escaped(value: StorageSettings) -> None:
 def test_effective_settings_have_every_default() -> None:
     effective = EffectiveSettings.of(RepositoryConfig())
     assert effective.inline_chunk_threshold_bytes == 512
-    assert (effective.compression_level, effective.manifest_compression_level) == (3, 2)
+    assert (effective.compression_level, effective.manifest_compression_level) == (3, 1)
     assert effective.num_chunk_refs == 15_000_000
     assert effective.num_updates_per_repo_info_file == 1000
     assert effective.max_concurrent_requests_for_object == 18

@@ -54,7 +54,7 @@ class CompressionConfig(Settings):
         Zstd is the only one.
     level
         That of the algorithm. What is set is used for all files; if nothing is, manifests are compressed at
-        level 2, which for what they hold is faster and as small, and everything else at level 3.
+        level 1, which for what they hold is faster and as small, and everything else at level 3.
     """
 
     __slots__ = ()
