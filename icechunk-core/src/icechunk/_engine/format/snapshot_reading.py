@@ -242,6 +242,15 @@ class Snapshot:
             )
         return info
 
+    @property
+    def num_manifest_files(self) -> int:
+        """The number of manifests that are listed."""
+        tables = self._root.tables(_FILES_V2)
+        if tables is not None:
+            return len(tables)
+        vector = self._root.vector(_FILES, FILE_ROW.itemsize)
+        return 0 if vector is None else vector.count
+
     def manifest_files(self) -> list[ManifestFileInfo]:
         """Everything that is said of manifests, in the order of the file."""
         return list(self._files_by_id.values())

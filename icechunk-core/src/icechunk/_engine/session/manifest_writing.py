@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _FETCHED_TOGETHER = 64
 
 # Up to here a list of all manifests is faster than columns of them.
-_FEW_NODES = 64
+_FEW_FILES = 64
 
 # What is compressed and waits to go out together with the rest. Beyond this it goes ahead.
 _MAX_HELD_BYTES = 64 * 2**20
@@ -79,7 +79,7 @@ class ManifestWriter:
         `nodes` are those that are new or different, by path; nothing is left at the paths `removed`.
         """
         dropped = self._dropped(base, nodes, removed)
-        if base.num_nodes > _FEW_NODES:
+        if base.num_manifest_files > _FEW_FILES:
             return {"added_manifest_files": self._files, "removed_manifest_ids": dropped}
         kept = [file for file in base.manifest_files() if file.id not in dropped]
         return {"manifest_files": [*kept, *self._files]}
