@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import zarr
+from floors import measure_floors
 from harness import Bench, main
 
 import icechunk
@@ -29,6 +30,7 @@ def run(bench: Bench) -> None:
             found = array[...]
         assert np.array_equal(found, data)
         del found
+    measure_floors(bench, data, CHUNK)
 
 
 if __name__ == "__main__":

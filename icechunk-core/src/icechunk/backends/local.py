@@ -60,6 +60,7 @@ from icechunk.backends.local_files import (
     write_all,
 )
 from icechunk.backends.local_lock import exclusive_folder
+from icechunk.backends.local_reserving import RESERVE_FROM_BYTES, Room
 from icechunk.errors import ErrorKind, InvalidInputError, ObjectNotFoundError, StorageError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class LocalBackend(StorageBackend):
         self._prefix = root if root.endswith(os.sep) else root + os.sep
         self._durable = durable
         self._cached = CachedFiles()
+        self._room = Room()
         # Folders that `check_object_path` has seen.
         self._known_folders = {""}
 
@@ -325,6 +327,9 @@ class LocalBackend(StorageBackend):
             make_folders(os.path.dirname(file), durable=self._durable)
             descriptor = os.open(file, WRITE_OVER, 0o666)
         try:
+            size_bytes = memoryview(data).nbytes
+            if size_bytes >= RESERVE_FROM_BYTES:
+                self._room.reserve(descriptor, size_bytes)
             write_all(descriptor, data)
             if self._durable:
                 sync_file(descriptor)
