@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,20 @@ def test_what_is_no_database_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("something else, and long enough to be seen to be no database at all")
     with pytest.raises(StorageError, match="not a database"):
         sqlite_storage(tmp_path / "x.db").list_objects()
+
+
+def test_the_first_write_waits_for_somebody_who_makes_the_file_just_now(tmp_path: Path) -> None:
+    # While another connection is about to write, SQLite refuses to change to its write-ahead log without waiting.
+    file = tmp_path / "repo.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE unrelated (name)")
+    other.execute("BEGIN IMMEDIATE")
+    commit = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    commit.start()
+    icechunk.Repository.create(sqlite_storage(file))
+    commit.join()
+    other.close()
+    assert icechunk.Repository.exists(sqlite_storage(file))
 
 
 def test_the_plugin_is_found_and_can_be_switched_off() -> None:

@@ -207,12 +207,26 @@ class SqliteBackend(StorageBackend):
                 check_same_thread=False,
             )
             self._all.append(connection)
-            # Readers do not wait for a writer, nor a writer for readers.
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_write_ahead_log(connection, self._timeout_seconds)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_SCHEMA)
             self._of_thread.connection = (os.getpid(), connection)
         return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, timeout_seconds: float) -> None:
+    """Have readers not wait for a writer, nor a writer for readers."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as failure:
+            # Of several that open a new file at once, one may be refused without having waited.
+            is_busy = failure.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:
