@@ -121,9 +121,19 @@ def _shift_of_deleted_chunks(on: Occasion) -> bool:
         {**side["ok"], "status": {}, "has_uncommitted_changes": True} for side in (on.ours, on.theirs)
     )
     rows = [side["ok"]["status"].get("updated_chunks", {}) for side in (on.ours, on.theirs)]
+    # Chunks that only ours still has, of arrays that have lost a chunk in this session.
+    kept = {key for key in ours["chunks"].keys() - theirs["chunks"].keys() if _has_deletions(on.seen, key)}
+    ours["chunks"] = {key: chunk for key, chunk in ours["chunks"].items() if key not in kept}
     return ours == theirs and all(
         index in rows[1].get(path, []) for path, indices in rows[0].items() for index in indices
     )
+
+
+def _has_deletions(seen: Answer, key: str) -> bool:
+    """Whether the session has deleted chunks of the array that a chunk with this key belongs to."""
+    path = "/" + f"/{key}".rpartition("/c/")[0].strip("/")
+    changed = seen.get("status", {}).get("updated_chunks", {}).get(path, [])
+    return any(f"{path}/c/{'/'.join(map(str, index))}".lstrip("/") not in seen["chunks"] for index in changed)
 
 
 def _merged_in_part(on: Occasion) -> bool:
