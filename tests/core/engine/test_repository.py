@@ -199,8 +199,8 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("compression", "of_manifests", "of_others"),
         [
-            (None, 1, 3),
-            (CompressionConfig(), 1, 3),
+            (None, -1, 3),
+            (CompressionConfig(), -1, 3),
             (CompressionConfig(level=3), 3, 3),
             (CompressionConfig(level=9), 9, 9),
         ],
@@ -228,9 +228,22 @@ class TestConfig:
         ):
             data = bytes(backend.get(path).data)
             _, payload = open_file(data, file_type, name=path)
-            frames = {n: seal_file(payload, file_type, spec_version, level=n) for n in (1, 3, 9)}
+            frames = {n: seal_file(payload, file_type, spec_version, level=n) for n in (-1, 3, 9)}
             assert len(set(frames.values())) == 3
             assert frames[level] == data
+
+    def test_large_manifests_are_not_made_larger_to_save_time(self) -> None:
+        repo = Repository.create(icechunk.in_memory_storage())
+        session = repo.writable_session("main")
+        # Inline chunks of 512 bytes: more than 1 MiB.
+        zarr.create_array(session.store, name="a", data=np.arange(2200 * 64) % 7, chunks=64, compressors=None)
+        session.commit("written")
+        backend = repo._engine.assets.backend
+        [path] = [entry.path for entry in backend.list("manifests/")]
+        data = bytes(backend.get(path).data)
+        _, payload = open_file(data, FileType.MANIFEST, name=path)
+        assert data == seal_file(payload, FileType.MANIFEST, 2, level=1)
+        assert data != seal_file(payload, FileType.MANIFEST, 2, level=-1)
 
     def test_the_configuration_of_a_handle_is_a_copy(self, repo: Repository) -> None:
         repo.config.inline_chunk_threshold_bytes = 3

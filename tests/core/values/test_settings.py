@@ -391,7 +391,7 @@ def test_html_is_balanced_and_escaped(value: StorageSettings) -> None:
 def test_effective_settings_have_every_default() -> None:
     effective = EffectiveSettings.of(RepositoryConfig())
     assert effective.inline_chunk_threshold_bytes == 512
-    assert (effective.compression_level, effective.manifest_compression_level) == (3, 1)
+    assert (effective.compression_level, effective.is_compression_level_set) == (3, False)
     assert effective.num_chunk_refs == 15_000_000
     assert effective.num_updates_per_repo_info_file == 1000
     assert effective.max_concurrent_requests_for_object == 18
@@ -410,7 +410,7 @@ def test_effective_settings_are_what_is_set(config: RepositoryConfig) -> None:
         assert effective.inline_chunk_threshold_bytes == config.inline_chunk_threshold_bytes
     if config.compression is not None and config.compression.level is not None:
         assert effective.compression_level == config.compression.level
-        assert effective.manifest_compression_level == config.compression.level
+        assert effective.is_compression_level_set
     assert pickle.loads(pickle.dumps(effective)) == effective
 
 

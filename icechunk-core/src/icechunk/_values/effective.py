@@ -24,11 +24,6 @@ _CACHING = ("num_snapshot_nodes", "num_chunk_refs", "num_transaction_changes", "
 _CONCURRENCY = ("max_concurrent_requests_for_object", "ideal_concurrent_request_size")
 _RETRIES = ("max_tries", "initial_backoff_ms", "max_backoff_ms")
 
-# Manifests are rows of random ids, or of nearly the same numbers. On all kinds of them level 1 takes half to two
-# thirds of the time of level 3 (native, inline, virtual; 10^4 to 10^6 refs), and what comes out is smaller. Level 2 is
-# as fast for many refs and makes those of virtual chunks another tenth smaller, but for 10^4 it takes a third longer.
-_DEFAULT_LEVEL_OF_MANIFESTS = 1
-
 
 class EffectiveSettings(Frozen):
     """What a configuration amounts to. Defaults of the kind of storage are expected to be merged in."""
@@ -36,7 +31,7 @@ class EffectiveSettings(Frozen):
     __slots__ = (
         *_TOP,
         "compression_level",
-        "manifest_compression_level",
+        "is_compression_level_set",
         *_CACHING,
         *_CONCURRENCY,
         "retry_max_tries",
@@ -54,7 +49,7 @@ class EffectiveSettings(Frozen):
     max_concurrent_decodes: int
     num_updates_per_repo_info_file: int
     compression_level: int
-    manifest_compression_level: int
+    is_compression_level_set: bool
     num_snapshot_nodes: int
     num_chunk_refs: int
     num_transaction_changes: int
@@ -81,7 +76,7 @@ class EffectiveSettings(Frozen):
         settings._fill(
             *map(config.effective, _TOP),
             compression.effective("level"),
-            _DEFAULT_LEVEL_OF_MANIFESTS if compression.level is None else compression.level,
+            compression.level is not None,
             *map(caching.effective, _CACHING),
             *map(concurrency.effective, _CONCURRENCY),
             *map(retries.effective, _RETRIES),

@@ -53,8 +53,8 @@ class CompressionConfig(Settings):
     algorithm
         Zstd is the only one.
     level
-        That of the algorithm. What is set is used for all files; if nothing is, manifests are compressed at
-        level 1, which for what they hold is faster and as small, and everything else at level 3.
+        That of the algorithm. What is set is used for all files; if nothing is, manifests are compressed
+        faster (at level 1, those below 1 MiB at level -1), and everything else at level 3.
     """
 
     __slots__ = ()

@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# If no level is set. Manifests are rows of random ids, or of nearly the same numbers. On all kinds of them level 1 takes
+# half to two thirds of the time of level 3 (native, inline, virtual; 10^4 to 10^6 refs), and what comes out is about as
+# small. Below 1 MiB a request, or Python, takes longer than what more bytes cost: level -1 takes four fifths again, and
+# makes 5 % more for native refs and up to 20 % for inline ones.
+_LEVEL_OF_MANIFESTS = 1
+_LEVEL_OF_SMALL_MANIFESTS = -1
+_SMALL_MANIFEST_BYTES = 2**20
+
 # What the reference puts beside each metadata object, for people who look at a bucket.
 _FILE_TYPE_NAMES = {
     FileType.SNAPSHOT: "snapshot",
@@ -89,7 +97,7 @@ class Assets:
         self._backend: StorageBackend | None = registry.connect(location, storage_settings)
         self.locality: Locality = self._backend.locality
         self._compression_level = settings.compression_level
-        self._manifest_compression_level = settings.manifest_compression_level
+        self._is_level_set = settings.is_compression_level_set
         self._snapshots: WeightedCache[SnapshotId, Snapshot] = WeightedCache(
             settings.num_snapshot_nodes, _weigh_snapshot
         )
@@ -312,8 +320,10 @@ class Assets:
         spec_version: int,
         remember: Callable[[], None],
     ) -> SealedFile:
-        is_manifest = file_type is FileType.MANIFEST
-        level = self._manifest_compression_level if is_manifest else self._compression_level
+        level = self._compression_level
+        if file_type is FileType.MANIFEST and not self._is_level_set:
+            is_small = len(payload) < _SMALL_MANIFEST_BYTES
+            level = _LEVEL_OF_SMALL_MANIFESTS if is_small else _LEVEL_OF_MANIFESTS
         data = seal_file(payload, file_type, spec_version, level=level)
         return SealedFile(path, data, file_metadata(file_type, spec_version), remember)
 

@@ -147,6 +147,13 @@ class ArrayRefs:
         FormatError
             What has to be read for it is damaged.
         """
+        if not self._count:
+            return 0, False
+        first, strides, ndim, _ = self._guess or self._make_guess()
+        if len(coords) == ndim:
+            row = sumprod(coords, strides) - first
+            if 0 <= row < self._count and self._row_coords(row) == coords:
+                return row, True
         row = self._search_bytes(coords)
         return row, row < self._count and self._row_coords(row) == coords
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from icechunk._engine.format.manifest_rows import INLINE, Variant, row_layout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from icechunk._engine.format.arrays import U32Column
     from icechunk._engine.format.chunk_refs import ChunkRef
     from icechunk._engine.format.envelope import Buffer
     from icechunk._engine.format.ids import ManifestId, NodeId
@@ -40,6 +41,9 @@ _MAX_DEAD: Final = (2**24 - 1) * _DEAD_UNIT
 
 # A file of less takes a block on disk and a request all the same.
 _FEW_BYTES: Final = 4096
+
+# A row, whether it is there already (or comes before it), and the coordinates and the ref that it gets.
+_Edit: TypeAlias = "tuple[int, bool, tuple[int, ...], ChunkRef]"
 
 # What a row takes without inline data: an upper bound of what dies with it.
 _ROW_BYTES: Final = 48
@@ -107,7 +111,7 @@ def splice_manifest(
         return None
     count = refs.num_refs
     dead = int.from_bytes(head[_DEAD_AT : _DEAD_AT + 3], "little") * _DEAD_UNIT
-    edits = []
+    edits: list[_Edit] = []
     deleted: list[int] = []
     num_inserted = 0
     for coords, ref in changes:
@@ -134,6 +138,28 @@ def splice_manifest(
     if dead > min(max(size // 4, _FEW_BYTES), _MAX_DEAD) or size > MAX_PAYLOAD_BYTES:
         return None
 
+    if num_inserted or deleted:
+        vector = _changed_vector(data, count, new_count, shift, edits, places, deleted)
+    else:
+        # What most commits do: other chunks at the same places, so that everything stays where it is.
+        vector = np.frombuffer(data, "<u4", (end_of_vector - _VECTOR) // 4, _VECTOR).copy()
+        for (row, *_), place in zip(edits, places, strict=True):
+            vector[1 + row] = place - (_FIRST_ELEMENT + 4 * row)
+    new_head = bytearray(single_array_head(manifest_id, node_id))
+    new_head[_DEAD_AT : _DEAD_AT + 3] = (-(-dead // _DEAD_UNIT)).to_bytes(3, "little")
+    return [bytes(new_head), vector.tobytes(), data[end_of_vector:], appended], new_count
+
+
+def _changed_vector(
+    data: memoryview,
+    count: int,
+    new_count: int,
+    shift: int,
+    edits: Sequence[_Edit],
+    places: Sequence[int],
+    deleted: Sequence[int],
+) -> U32Column:
+    """Return the vector of refs, its count included, after rows have come or gone."""
     tables = np.frombuffer(data, "<u4", count, _FIRST_ELEMENT).astype(np.int64)
     tables += np.arange(_FIRST_ELEMENT + shift, _FIRST_ELEMENT + shift + 4 * count, 4)
     new_rows: list[int] = []
@@ -151,9 +177,7 @@ def splice_manifest(
     vector = np.zeros((_aligned(_FIRST_ELEMENT + 4 * new_count) - _VECTOR) // 4, "<u4")
     vector[0] = new_count
     vector[1 : new_count + 1] = tables - np.arange(_FIRST_ELEMENT, _FIRST_ELEMENT + 4 * new_count, 4)
-    new_head = bytearray(single_array_head(manifest_id, node_id))
-    new_head[_DEAD_AT : _DEAD_AT + 3] = (-(-dead // _DEAD_UNIT)).to_bytes(3, "little")
-    return [bytes(new_head), vector.tobytes(), data[end_of_vector:], appended], new_count
+    return vector
 
 
 def _appended_rows(
