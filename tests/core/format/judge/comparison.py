@@ -185,8 +185,8 @@ def same_files(comparison: _Comparison, ours: Any, judge: Callable[[], list[Any]
 
 def is_child(path: str, parent: str) -> bool:
     head, _, name = path.rpartition("/")
-    # A path without a slash in front, in a damaged file, is not directly below the root.
-    return bool(name) and (head == parent if head else parent == "/" and path.startswith("/"))
+    # Damaged files have paths without a slash in front, and with two: neither is directly below the root.
+    return bool(name) and (head == parent != "/" if head else parent == "/" and path.startswith("/"))
 
 
 def same_items(
