@@ -20,7 +20,7 @@ class Occasion:
     seen: Answer
     """How the command's session looked before, on both sides."""
     previous: str = ""
-    """What was done last to the session."""
+    """What was done last to the session, behind `refused ` if both sides refused it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +137,15 @@ def _has_deletions(seen: Answer, key: str) -> bool:
 
 
 def _merged_in_part(on: Occasion) -> bool:
-    """The first of several forks has changed a node that the session has not: there it stays, unseen."""
-    return (
-        on.previous == "merge"
-        and "ok" in on.ours
-        and "ok" in on.theirs
-        and on.theirs["ok"] == {**on.ours["ok"], "has_uncommitted_changes": True}
-    )
+    """Ours has refused a fork that the reference merges in part, as it does the ones before that it refuses.
+
+    Then ours is as it was before; or the difference is a change of a node that the session has not, unseen.
+    """
+    if on.previous != "refused merge" or "ok" not in on.ours or "ok" not in on.theirs:
+        return False
+    ours, theirs = on.ours["ok"], on.theirs["ok"]
+    has_more = theirs["has_uncommitted_changes"]
+    return bool(has_more) and (ours == on.seen or theirs == {**ours, "has_uncommitted_changes": True})
 
 
 def _directory_without_a_node(on: Occasion) -> bool:

@@ -167,6 +167,8 @@ class Pair:
         if _comparable(ours) == _comparable(theirs):
             if command["do"] == "look_at_session" and "ok" in ours:
                 self._seen[command["slot"]] = ours["ok"]
+            if "error" in ours and "slot" in command and command["do"] not in LOOKS:
+                self._done[command["slot"]] = f"refused {command['do']}"
             return ours
         seen = self._seen.get(command.get("slot", ""), {})
         previous = self._done.get(command.get("slot", ""), "")
