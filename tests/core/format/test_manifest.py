@@ -17,6 +17,7 @@ from icechunk._engine.format.envelope import open_file
 from icechunk._engine.format.header import FileType
 from icechunk._engine.format.ids import ChunkId, ManifestId, NodeId
 from icechunk._engine.format.manifest import ArrayRefs, LocationCompression, Manifest
+from icechunk._engine.format.manifest_columns import _distinct
 from icechunk._engine.format.manifest_locations import MaybeCompressedStrings
 from icechunk.errors import FormatError
 from tests.core.format.refs import MANIFEST_ID, NODE_ID, columns_of, decoded, manifest_of, table_of, tables
@@ -276,3 +277,20 @@ def test_the_manifest_that_the_specification_prints_is_read() -> None:
     assert refs is not None
     assert refs.lookup((1,)) == InlineRef(b"\xaa\xbb")
     assert refs.lookup((0,)) is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 5), st.integers(1, 9)), max_size=30),
+    st.booleans(),
+)
+def test_locations_are_numbered_however_they_are_shared(
+    runs: list[tuple[int, int]], never_twice: bool
+) -> None:
+    # Long runs of one location, or hardly any; -1 is none.
+    targets = np.array(
+        [target for target, length in runs for _ in range(1 if never_twice else length)], dtype=np.int64
+    )
+    codes, distinct = _distinct(targets)
+    assert codes.dtype == np.int32
+    assert len(set(distinct.tolist())) == len(distinct)
+    assert [-1 if code < 0 else int(distinct[code]) for code in codes] == targets.tolist()

@@ -153,10 +153,13 @@ def _decode_virtual(tables: TableColumns, kinds: ByteColumn, dictionary: Locatio
     if is_compressed.any():
         targets = np.where(is_compressed, tables.targets(COMPRESSED_LOCATION), targets)
     targets[~is_virtual] = -1
-    # A plain and a compressed location are two, even if a strange file has them in the same place.
-    codes, distinct = _distinct(np.where(targets < 0, targets, 2 * targets + is_compressed))
-    locations = _strings(file, distinct >> 1)
-    if is_compressed.any():
+    if not is_compressed.any():
+        codes, distinct = _distinct(targets)
+        locations = _strings(file, distinct)
+    else:
+        # A plain and a compressed location are two, even if a strange file has them in the same place.
+        codes, distinct = _distinct(np.where(targets < 0, targets, 2 * targets + is_compressed))
+        locations = _strings(file, distinct >> 1)
         locations = MaybeCompressedStrings(
             locations.data,
             locations.starts,
@@ -210,14 +213,25 @@ def _distinct(targets: Positions) -> tuple[CodeColumn, Positions]:
     tuple
         For each row its number; the distinct positions.
     """
-    rows = np.flatnonzero(targets >= 0)
-    some = targets if len(rows) == len(targets) else targets[rows]
+    is_some = targets >= 0
+    if is_some.all():
+        return _numbered(targets)
     codes = np.full(len(targets), -1, dtype=np.int32)
-    steps = np.diff(some)
+    codes[is_some], distinct = _numbered(targets[is_some])
+    return codes, distinct
+
+
+def _numbered(values: Positions) -> tuple[CodeColumn, Positions]:
+    steps = np.diff(values)
     if (steps > 0).all() or (steps < 0).all():
         # Nothing is shared, as in all that the reference writes: spare the sorting.
-        codes[rows] = np.arange(len(rows), dtype=np.int32)
-        return codes, some
-    distinct, inverse = np.unique(some, return_inverse=True)
-    codes[rows] = inverse
-    return codes, distinct
+        return np.arange(len(values), dtype=np.int32), values
+    starts = np.flatnonzero(steps) + 1
+    del steps
+    if len(starts) > len(values) // 4:
+        distinct, codes = np.unique(values, return_inverse=True)
+        return codes.astype(np.int32), distinct
+    # Chunks that are neighbours are often in one file: sort one of each run.
+    bounds = np.concatenate(([0], starts, [len(values)]))
+    distinct, codes = np.unique(values[bounds[:-1]], return_inverse=True)
+    return np.repeat(codes.astype(np.int32), np.diff(bounds)), distinct
