@@ -1,4 +1,4 @@
-"""What no store can undercut: the same array in Zarr's own store in memory, and in plain files.
+"""What plain stores take, to compare with: the same array in Zarr's own store in memory, and in plain files.
 
 The store in files has the id of each chunk ready, and does no more than what the format asks for: spell the name, open,
 read or write, close.

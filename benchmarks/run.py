@@ -68,8 +68,8 @@ BARS = {
 }
 PEAK_BAR = 1.0
 IMPORT_BAR_MS = 30
-# A phase `floor of X` has ours beside the reference's X: less than that no store can reach. Several are told apart by
-# what is in parentheses.
+# A phase `floor of X` has what a plain store takes under our interpreter beside the reference's X. Several are told
+# apart by what is in parentheses.
 FLOOR = "floor of "
 # A bar missed by less counts as held where a profile and a list of what was tried say why.
 TOLERANCE = 1.15
