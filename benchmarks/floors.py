@@ -35,7 +35,7 @@ def name_of(chunk_id: bytes) -> str:
 
 
 class FileForEachChunk(zarr.storage.MemoryStore):
-    """What chunks in files of a folder need at the least, with their ids in one dict. Documents stay in memory."""
+    """Chunks in files of a folder, with their ids in one dict. Documents stay in memory."""
 
     def __init__(self, folder: Path, chunk_bytes: int) -> None:
         super().__init__()
@@ -88,8 +88,8 @@ def measure_floors(bench: Bench, data: Any, chunk: int) -> None:
         array = _new_array(store, data, chunk)
         with bench.phase("floor of write (files)"):
             array[...] = data
-        # The first read runs beside the kernel's writing, which leaves one core to all of Zarr's threads: they
-        # are faster so, and no repository that was written earlier can be.
+        # Not the first read: right after the writing it takes a quarter less, probably because the kernel still
+        # writes and leaves one core to all of Zarr's threads. No repository that was written earlier has that.
         found = array[...]
         assert np.array_equal(found, data)
         with bench.phase("floor of read (files)"):

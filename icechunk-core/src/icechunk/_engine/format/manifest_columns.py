@@ -150,24 +150,26 @@ def _decode_virtual(tables: TableColumns, kinds: ByteColumn, dictionary: Locatio
     is_compressed = kinds == _COMPRESSED
     is_virtual = is_compressed | (kinds == RefKind.VIRTUAL)
     targets = tables.targets(LOCATION)
-    if is_compressed.any():
+    some_are_compressed = bool(is_compressed.any())
+    if some_are_compressed:
         targets = np.where(is_compressed, tables.targets(COMPRESSED_LOCATION), targets)
     targets[~is_virtual] = -1
-    if not is_compressed.any():
-        codes, distinct = _distinct(targets)
-        locations = _strings(file, distinct)
-    else:
+    locations: ByteStrings
+    if some_are_compressed:
         # A plain and a compressed location are two, even if a strange file has them in the same place.
         codes, distinct = _distinct(np.where(targets < 0, targets, 2 * targets + is_compressed))
-        locations = _strings(file, distinct >> 1)
+        strings = _strings(file, distinct >> 1)
         locations = MaybeCompressedStrings(
-            locations.data,
-            locations.starts,
-            locations.lengths,
+            strings.data,
+            strings.starts,
+            strings.lengths,
             compressed=(distinct & 1).astype(np.bool_),
             dictionary=dictionary,
             name=file.name,
         )
+    else:
+        codes, distinct = _distinct(targets)
+        locations = _strings(file, distinct)
     etag_codes = None
     etags = EMPTY
     if (tables.has(ETAG) & is_virtual).any():
@@ -222,6 +224,7 @@ def _distinct(targets: Positions) -> tuple[CodeColumn, Positions]:
 
 
 def _numbered(values: Positions) -> tuple[CodeColumn, Positions]:
+    """As `_distinct`, if all of them are there."""
     steps = np.diff(values)
     if (steps > 0).all() or (steps < 0).all():
         # Nothing is shared, as in all that the reference writes: spare the sorting.
